@@ -1,0 +1,32 @@
+"""MedAI dashboard: navigation and the frame around every page, nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from medai_core import __version__
+from pages.ui import loaders
+from pages.ui.language import _, language_switch
+
+LOGO = Path(__file__).parent / "assets" / "ui" / "logo.svg"
+MARK = LOGO.with_name("mark.svg")
+
+st.set_page_config(page_title="MedAI", page_icon=str(MARK), layout="wide", menu_items={"About": f"MedAI {__version__}"})
+loaders.loading()
+st.logo(str(LOGO), size="large", icon_image=str(MARK))
+with st.sidebar:
+    language_switch()
+    st.caption(_("Not a medical device. For research and teaching."))
+
+st.navigation(
+    {
+        "": [st.Page("pages/home/home.py", title=_("Home"), icon=":material/home:", default=True)],
+        _("Imaging"): [
+            st.Page("pages/imaging/read_scan.py", title=_("Read a scan"), icon=":material/radiology:"),
+            st.Page("pages/imaging/worklist.py", title=_("Many scans"), icon=":material/checklist:"),
+        ],
+        _("Evidence"): [st.Page("pages/models/models.py", title=_("Models"), icon=":material/monitoring:")],
+    }
+).run()

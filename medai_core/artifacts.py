@@ -1,0 +1,320 @@
+"""A model bundle on disk: the weights with everything that makes them usable, and a digest of each file.
+
+A bundle folder holds ``model.keras``, ``card.yaml``, ``preprocessing.json``, ``metrics.json``, any number of
+``*.npz`` and ``digests.json``. The digests beside the files find corruption; tampering is found by the digest
+of the whole bundle, which is pinned outside it (:mod:`medai_core.registry`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from medai_core import runtime
+from medai_core.errors import ArtifactError
+
+if TYPE_CHECKING:
+    import keras
+
+MODEL, CARD, PREPROCESSING, METRICS, DIGESTS = (
+    "model.keras",
+    "card.yaml",
+    "preprocessing.json",
+    "metrics.json",
+    "digests.json",
+)
+REQUIRED = (MODEL, CARD, PREPROCESSING, METRICS)
+MAX_BUNDLE_MB = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """A verified bundle without its weights: cheap to read, no network library needed.
+
+    Attributes
+    ----------
+    id, version : str
+        From the card.
+    path : Path
+        The folder.
+    card, preprocessing, metrics : dict
+        The three files as they are.
+    size_mb : float
+        All files together, in MB (10^6 bytes).
+    digest : str
+        SHA-256 over the sorted lines ``name sha256``.
+    """
+
+    id: str
+    version: str
+    path: Path
+    card: dict[str, Any]
+    preprocessing: dict[str, Any]
+    metrics: dict[str, Any]
+    size_mb: float
+    digest: str
+
+
+def save_bundle(
+    folder: Path | str,
+    model: keras.Model,
+    card: Mapping[str, Any],
+    preprocessing: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    arrays: Mapping[str, Mapping[str, ArrayLike]] | None = None,
+) -> Bundle:
+    """Write a bundle in full or not at all, replacing the bundle that was there.
+
+    Parameters
+    ----------
+    folder : Path
+        Its parents are made. A folder that holds something other than a bundle is left alone.
+    model : keras.Model
+        Saved without optimizer state when it was not compiled.
+    card : mapping
+        Must hold ``id`` and ``version``.
+    preprocessing, metrics : mapping
+        Finite numbers, strings, lists and dicts; NumPy values are converted.
+    arrays : mapping, optional
+        ``{"background": {"images": …}}`` becomes ``background.npz``.
+
+    Returns
+    -------
+    Bundle
+        As read back and verified; ``digest`` is what to pin.
+    """
+    folder = Path(folder)
+    if folder.exists() and not (folder / DIGESTS).is_file() and any(folder.iterdir()):
+        raise ArtifactError("A bundle replaces only a bundle, but {folder} holds other files", folder=folder.name)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
+        new = Path(scratch) / folder.name
+        new.mkdir()
+        model.save(new / MODEL)
+        _write_text_files(new, card, preprocessing, metrics)
+        for name, columns in (arrays or {}).items():
+            np.savez_compressed(new / f"{name}.npz", allow_pickle=False, **columns)
+        digests = {path.name: _sha256(path) for path in sorted(new.iterdir())}
+        (new / DIGESTS).write_text(json.dumps(digests, indent=1) + "\n", encoding="utf-8")
+        read_bundle(new)
+        _swap(new, folder, Path(scratch) / "replaced")
+    return read_bundle(folder)
+
+
+def _swap(new: Path, folder: Path, replaced: Path) -> None:
+    if folder.exists():
+        os.rename(folder, replaced)
+    try:
+        os.rename(new, folder)
+    except OSError:
+        if replaced.exists():
+            os.rename(replaced, folder)
+        raise
+
+
+def _write_text_files(
+    folder: Path, card: Mapping[str, Any], preprocessing: Mapping[str, Any], metrics: Mapping[str, Any]
+) -> None:
+    import yaml
+
+    for name, content in ((PREPROCESSING, preprocessing), (METRICS, metrics)):
+        try:
+            text = json.dumps(_plain(content), indent=1, ensure_ascii=False, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ArtifactError(
+                "{file} must hold finite numbers, text, lists and dicts: {error}", file=name, error=str(error)
+            ) from error
+        (folder / name).write_text(text + "\n", encoding="utf-8")
+    text = yaml.safe_dump(_plain(card), sort_keys=False, allow_unicode=True, width=110)
+    (folder / CARD).write_text(text, encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    return value
+
+
+def verify(folder: Path | str, pinned_digest: str | None = None) -> str:
+    """Check every file of a bundle against its digest, and the whole against the pinned one.
+
+    Parameters
+    ----------
+    folder : Path
+    pinned_digest : str, optional
+        Without it only corruption is found.
+
+    Returns
+    -------
+    str
+        Digest of the bundle.
+
+    Raises
+    ------
+    ArtifactError
+        Naming the file that is missing, changed or not listed.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ArtifactError("The bundle {bundle} has no folder here", bundle=folder.name)
+    stated = _stated_digests(folder)
+    _check_names(folder, stated)
+    for name, wanted in stated.items():
+        _check_file(folder / name, wanted)
+    digest = bundle_digest(stated)
+    if pinned_digest is not None and digest != pinned_digest:
+        raise ArtifactError(
+            "The bundle {bundle} is not the pinned one: its digest must be {wanted}, got {found}",
+            bundle=folder.name,
+            wanted=pinned_digest,
+            found=digest,
+        )
+    return digest
+
+
+def _check_names(folder: Path, stated: Mapping[str, str]) -> None:
+    present = {path.relative_to(folder).as_posix() for path in folder.rglob("*")} - {DIGESTS}
+    for name in sorted({*stated, *REQUIRED} - present):
+        raise ArtifactError("{file} is missing from the bundle {bundle}", file=name, bundle=folder.name)
+    for name in sorted(present - set(stated)):
+        raise ArtifactError(
+            "{file} is in the bundle {bundle}, but {digests} does not list it",
+            file=name,
+            bundle=folder.name,
+            digests=DIGESTS,
+        )
+
+
+def _check_file(path: Path, wanted: str) -> None:
+    if not path.is_file() or path.is_symlink():
+        raise ArtifactError(
+            "{file} in the bundle {bundle} must be a plain file", file=path.name, bundle=path.parent.name
+        )
+    if (found := _sha256(path)) != wanted:
+        raise ArtifactError(
+            "{file} in the bundle {bundle} must have SHA-256 {wanted}, got {found}",
+            file=path.name,
+            bundle=path.parent.name,
+            wanted=wanted,
+            found=found,
+        )
+
+
+def bundle_digest(digests: Mapping[str, str]) -> str:
+    """SHA-256, in hexadecimal, over the sorted lines ``name sha256``."""
+    lines = "".join(f"{name} {digests[name]}\n" for name in sorted(digests))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _stated_digests(folder: Path) -> dict[str, str]:
+    stated = _read_json(folder / DIGESTS)
+    if not all(isinstance(value, str) for value in stated.values()):
+        raise ArtifactError("{file} in the bundle {bundle} must map names to SHA-256", file=DIGESTS, bundle=folder.name)
+    return stated
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_bundle(folder: Path | str, pinned_digest: str | None = None) -> Bundle:
+    """Verify a bundle and read all but its weights and arrays; raises ArtifactError."""
+    folder = Path(folder)
+    digest = verify(folder, pinned_digest)
+    card = _read_card(folder / CARD)
+    return Bundle(
+        id=str(card["id"]),
+        version=str(card["version"]),
+        path=folder,
+        card=card,
+        preprocessing=_read_json(folder / PREPROCESSING),
+        metrics=_read_json(folder / METRICS),
+        size_mb=sum(path.stat().st_size for path in folder.iterdir()) / 1e6,
+        digest=digest,
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ArtifactError(
+            "{file} is missing from the bundle {bundle}", file=path.name, bundle=path.parent.name
+        ) from error
+    except ValueError as error:
+        raise ArtifactError(
+            "{file} in the bundle {bundle} is no JSON: {error}",
+            file=path.name,
+            bundle=path.parent.name,
+            error=str(error),
+        ) from error
+    if not isinstance(content, dict):
+        raise ArtifactError(
+            "{file} in the bundle {bundle} must hold an object", file=path.name, bundle=path.parent.name
+        )
+    return content
+
+
+def _read_card(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        card = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ArtifactError(
+            "{file} in the bundle {bundle} is no YAML: {error}", file=CARD, bundle=path.parent.name, error=str(error)
+        ) from error
+    if not isinstance(card, dict) or not {"id", "version"} <= set(card):
+        raise ArtifactError(
+            "{file} in the bundle {bundle} must hold `id` and `version`", file=CARD, bundle=path.parent.name
+        )
+    return card
+
+
+def load_model(bundle: Bundle) -> keras.Model:
+    """The network of a bundle, verified once more just before its bytes are used.
+
+    Loaded uncompiled and in Keras' safe mode: no code from the file is run. Loading takes seconds in a
+    process that has not imported TensorFlow yet.
+    """
+    verify(bundle.path, bundle.digest)
+    runtime.configure()
+    import keras
+
+    try:
+        return keras.saving.load_model(bundle.path / MODEL, compile=False, safe_mode=True)
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        raise ArtifactError(
+            "{file} in the bundle {bundle} cannot be loaded: {error}", file=MODEL, bundle=bundle.id, error=str(error)
+        ) from error
+
+
+def load_arrays(bundle: Bundle, name: str) -> dict[str, NDArray[Any]]:
+    """The arrays of ``<name>.npz`` in a bundle, by the names they were saved under; no pickles."""
+    path = bundle.path / f"{name}.npz"
+    if f"{name}.npz" not in _stated_digests(bundle.path):
+        raise ArtifactError("The bundle {bundle} holds no arrays named {name}", bundle=bundle.id, name=name)
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return dict(stored)
+    except (ValueError, OSError) as error:
+        raise ArtifactError(
+            "{file} in the bundle {bundle} cannot be loaded: {error}",
+            file=path.name,
+            bundle=bundle.id,
+            error=str(error),
+        ) from error

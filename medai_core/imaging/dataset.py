@@ -1,0 +1,157 @@
+"""The public image folders as arrays, with who belongs together, for training and evaluation.
+
+Nothing here is needed to read a scan.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medai_core.errors import InputError
+from medai_core.imaging.prepare import prepare
+from medai_core.imaging.read import read_scan
+
+LABELS: dict[str, tuple[str, ...]] = {
+    "chest_xray": ("normal", "bacterial", "viral"),
+    "brain_mri": ("glioma", "meningioma", "notumor", "pituitary"),
+}
+NEAR_DUPLICATE = 0.99
+
+
+@dataclass(frozen=True, eq=False)
+class ScanSet:
+    """Prepared images of one folder.
+
+    Attributes
+    ----------
+    images : NDArray[np.uint8]
+        (N, 128, 128), prepared as at inference and rounded to 8 bits.
+    labels : NDArray[np.int64]
+        (N,) index into the model's labels.
+    groups : NDArray[np.str_]
+        (N,) patient (chest) or near-duplicate group (brain): never split across parts.
+    order : NDArray[np.float64]
+        (N,) place in the acquisition sequence within `stream`, from 0 to 1; images far apart come from
+        different sessions, often different devices.
+    stream : NDArray[np.str_]
+        (N,) which numbering `order` belongs to.
+    files : tuple[str, ...]
+        Path of each image relative to the folder.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    groups: NDArray[np.str_]
+    order: NDArray[np.float64]
+    stream: NDArray[np.str_]
+    files: tuple[str, ...]
+
+
+def _images(files: Iterable[Path]) -> NDArray[np.uint8]:
+    def one(path: Path) -> NDArray[np.uint8]:
+        pixels = prepare(read_scan(path.read_bytes()).display).image[..., 0]
+        return np.round(pixels * 255).astype(np.uint8)
+
+    with ThreadPoolExecutor(2) as pool:
+        return np.stack(list(pool.map(one, files)))
+
+
+def _chest_identity(path: Path) -> tuple[int, str, str, int] | None:
+    """Return label, patient, numbering and number of a radiograph of the public release.
+
+    A name such as ``person1146_bacteria_3086.jpeg`` gives patient 1146; bacterial and viral pneumonia
+    share one numbering of persons. ``NORMAL2-IM-0927-0001.jpeg`` gives study 927 of the second one.
+    """
+    folder = path.parent.name.upper()
+    if folder == "PNEUMONIA" and (found := re.match(r"person(\d+)_(bacteria|virus)", path.name)):
+        number = int(found[1])
+        return (1 if found[2] == "bacteria" else 2), f"person{number}", "person", number
+    if folder == "NORMAL" and (found := re.match(r"(NORMAL2-)?IM-(\d+)", path.name)):
+        stream = "normal2" if found[1] else "normal"
+        return 0, f"{stream}-{int(found[2])}", stream, int(found[2])
+    return None
+
+
+def _brain_identity(path: Path) -> tuple[int, str, str, int] | None:
+    """Return label and file of a slice; the release numbers no patients, groups come from the pixels."""
+    folder = path.parent.name.lower()
+    if folder not in LABELS["brain_mri"]:
+        return None
+    return LABELS["brain_mri"].index(folder), path.stem, folder, 0
+
+
+IDENTITIES: dict[str, Callable[[Path], tuple[int, str, str, int] | None]] = {
+    "chest_xray": _chest_identity,
+    "brain_mri": _brain_identity,
+}
+
+
+def duplicate_groups(images: NDArray[np.uint8], limit: float = NEAR_DUPLICATE) -> NDArray[np.str_]:
+    """Return a group name per image (N,): near-duplicates, also through a chain of others, share one.
+
+    Two images are near-duplicates when the cosine similarity of their standardised 32 × 32 thumbnails
+    is above `limit`.
+    """
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
+    n = len(images)
+    side = images.shape[1] // 32
+    thumbs = images.reshape(n, 32, side, 32, side).mean((2, 4)).reshape(n, -1)  # (N, 1024)
+    thumbs = thumbs - thumbs.mean(1, keepdims=True)
+    thumbs = (thumbs / (np.linalg.norm(thumbs, axis=1, keepdims=True) + 1e-6)).astype(np.float32)
+    rows, columns = [], []
+    for start in range(0, n, 1024):
+        near = np.argwhere(thumbs[start : start + 1024] @ thumbs.T > limit)
+        rows.append(near[:, 0] + start)
+        columns.append(near[:, 1])
+    row, column = np.concatenate(rows), np.concatenate(columns)
+    graph = csr_array((np.ones(len(row), bool), (row, column)), shape=(n, n))
+    _, component = connected_components(graph, directed=False)
+    return np.array([f"group{c}" for c in component])
+
+
+def _relative_order(streams: NDArray[np.str_], numbers: NDArray[np.int64]) -> NDArray[np.float64]:
+    order = np.zeros(len(numbers))
+    for stream in np.unique(streams):
+        mine = streams == stream
+        ranks = np.unique(numbers[mine], return_inverse=True)[1]
+        order[mine] = ranks / max(ranks.max(), 1)
+    return order
+
+
+def load_scans(model: str, folder: Path) -> ScanSet:
+    """Read every labelled image below `folder`, in name order.
+
+    Parameters
+    ----------
+    model : {"chest_xray", "brain_mri"}
+        Whose labels and file names to expect: folders NORMAL and PNEUMONIA, or the four class names,
+        at any depth.
+
+    Raises
+    ------
+    InputError
+        No labelled image was found.
+    """
+    identify = IDENTITIES[model]
+    found = [(path, who) for path in sorted(Path(folder).rglob("*")) if path.is_file() and (who := identify(path))]
+    if not found:
+        raise InputError(
+            "No labelled image was found below {folder}: expected folders {labels}.",
+            folder=str(folder),
+            labels="NORMAL, PNEUMONIA" if model == "chest_xray" else ", ".join(LABELS[model]),
+        )
+    images = _images(path for path, _ in found)
+    labels, groups, streams, numbers = (np.array(column) for column in zip(*(who for _, who in found), strict=True))
+    if model == "brain_mri":
+        groups = duplicate_groups(images)
+    files = tuple(path.relative_to(folder).as_posix() for path, _ in found)
+    return ScanSet(images, labels.astype(np.int64), groups, _relative_order(streams, numbers), streams, files)

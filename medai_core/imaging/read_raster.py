@@ -1,0 +1,222 @@
+"""PNG, JPEG, TIFF, WebP, BMP and GIF to a :class:`Scan`."""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from medai_core.errors import InputError, Message, say
+from medai_core.imaging.read_limits import check_frame, check_pixels
+from medai_core.imaging.scan import Scan, apply_window, auto_window, grey_and_colour
+from medai_core.settings import settings
+
+# Pillow warns about every odd tag and tifffile logs what it then raises: a picture is read, or an error says why.
+warnings.filterwarnings("ignore", module="PIL")
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+
+_ORIENTATION = 0x0112
+_TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
+_DEEP = ("I", "F")  # and the I;16 family
+
+
+@dataclass
+class _Picture:
+    """Pixels on their way to a scan."""
+
+    pixels: NDArray[np.generic]  # (H, W) or (H, W, 3) uint8
+    bits: int
+    full_shape: tuple[int, int]
+    frame: int = 0
+    frames: int = 1
+    inverted: bool = False
+    trace: list[Message] = field(default_factory=list)
+
+
+def read_raster(data: bytes, kind: str, digest: str, frame: int | None, at_least: int | None) -> Scan:
+    """Read a picture; of a TIFF with several pages, the chosen one.
+
+    Parameters
+    ----------
+    data : bytes
+        One of :data:`read_kinds.RASTER_KINDS`, as ``kind`` says.
+    digest : str
+        SHA-256 of ``data``.
+    frame : int or None
+        TIFF page, counted from 0; None is the first.
+    at_least : int or None
+        A JPEG may be decoded at 1/2, 1/4 or 1/8 size as long as both sides keep this many pixels.
+
+    Raises
+    ------
+    InputError
+        Damaged, or beyond a limit.
+    """
+    # Pillow only warns between its limit and twice that; ours is checked right after opening.
+    Image.MAX_IMAGE_PIXELS = settings().max_megapixels * 1_000_000
+    if kind == "TIFF":
+        picture = _read_tiff(data, frame)
+    else:
+        check_frame(frame, 0, 1)
+        with Image.open(io.BytesIO(data), formats=(kind.upper(),)) as image:
+            check_pixels(*image.size)
+            picture = _decode(image, data, kind, at_least)
+    return _scan(picture, kind, digest)
+
+
+def _scan(picture: _Picture, kind: str, digest: str) -> Scan:
+    trace = [say("{bits}-bit {kind}", bits=picture.bits, kind=kind)]
+    if picture.frames > 1:
+        trace.append(say("frame {number} of {total}", number=picture.frame + 1, total=picture.frames))
+    trace += picture.trace
+    colour = None
+    values = picture.pixels
+    if values.ndim == 3:
+        values, colour = grey_and_colour(values)
+        if colour is not None:
+            trace.append(say("colour reduced to brightness"))
+    low, high = 0.0, 255.0
+    if values.dtype != np.uint8:
+        low, high = auto_window(values)
+        trace.append(say("no window: 1st to 99th percentile shown"))
+    display = apply_window(values, low, high)
+    if picture.inverted:
+        display = 255 - display
+        trace.append(say("inverted"))
+    return Scan(
+        stored=values,
+        display=display,
+        window=((low + high) / 2, high - low),
+        kind=kind,
+        digest=digest,
+        full_shape=picture.full_shape,
+        inverted=picture.inverted,
+        colour=colour,
+        frame=picture.frame,
+        frames=picture.frames,
+        trace=tuple(trace),
+    )
+
+
+def _decode(image: Image.Image, data: bytes, kind: str, at_least: int | None = None) -> _Picture:
+    width, height = image.size
+    trace: list[Message] = []
+    orientation = _orientation(image, trace)
+    if kind == "JPEG" and at_least:
+        image.draft(None, (at_least, at_least))
+    if kind != "TIFF" and getattr(image, "is_animated", False):
+        image.seek(0)
+        trace.append(say("first picture of an animation"))
+    bits = _bits(image, data, kind)
+    white_is_zero = kind == "TIFF" and image.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
+    image.load()
+    if (factor := round(max(width, height) / max(image.size))) > 1:
+        trace.append(say("decoded at 1/{factor} size", factor=factor))
+    if orientation > 1:
+        if kind != "TIFF":  # Pillow has turned a TIFF already
+            ImageOps.exif_transpose(image, in_place=True)
+        trace.append(say("EXIF rotation applied"))
+    pixels = _pixels(image, trace)
+    return _Picture(
+        pixels=pixels,
+        bits=bits,
+        full_shape=(width, height) if orientation in _TURNED else (height, width),
+        # Pillow has turned 8-bit white-is-zero round, deeper ones it leaves as stored.
+        inverted=white_is_zero and pixels.dtype != np.uint8,
+        trace=trace,
+    )
+
+
+def _orientation(image: Image.Image, trace: list[Message]) -> int:
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # a damaged EXIF block says nothing about the pixels, which are checked on their own
+        trace.append(say("EXIF data damaged and ignored"))
+        image.info.pop("exif", None)
+        return 1
+    return value if value in range(1, 9) else 1
+
+
+def _bits(image: Image.Image, data: bytes, kind: str) -> int:
+    """Bits per channel in the file, which Pillow may already have reduced to 8."""
+    if kind == "PNG":
+        return data[24]
+    if kind == "TIFF":
+        return int(max(image.tag_v2.get(_BITS_PER_SAMPLE, (1,))))
+    return 1 if image.mode == "1" else 8
+
+
+def _pixels(image: Image.Image, trace: list[Message]) -> NDArray[np.generic]:
+    """(H, W) of any number type, or (H, W, 3) uint8."""
+    if image.mode == "L":
+        return np.asarray(image)
+    if image.mode.startswith("I;16"):
+        return np.asarray(image).astype(np.uint16, copy=False)
+    if image.mode in _DEEP:
+        return np.nan_to_num(np.asarray(image), posinf=0, neginf=0)
+    if image.mode == "1":
+        return np.asarray(image.convert("L"))
+    if image.mode == "CMYK":
+        trace.append(say("CMYK converted to RGB"))
+    if image.has_transparency_data:
+        image = _without_alpha(image, trace)
+    return np.asarray(image.convert("RGB"))
+
+
+def _without_alpha(image: Image.Image, trace: list[Message]) -> Image.Image:
+    image = image.convert("RGBA")
+    if image.getextrema()[3][0] == 255:
+        return image
+    trace.append(say("alpha composited on black"))
+    return Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
+
+
+def _read_tiff(data: bytes, frame: int | None) -> _Picture:
+    """Pillow first; tifffile for the layouts that Pillow does not know."""
+    try:
+        with Image.open(io.BytesIO(data), formats=("TIFF",)) as image:
+            frames = image.n_frames
+            frame = check_frame(frame, 0, frames)
+            image.seek(frame)
+            check_pixels(*image.size)
+            picture = _decode(image, data, "TIFF")
+    except (InputError, MemoryError):
+        raise
+    except Exception:  # Pillow raises OSError, SyntaxError, ValueError, …: tifffile then has the last word
+        picture, frames, frame = _read_tiff_page(data, frame)
+    picture.frame, picture.frames = frame, frames
+    return picture
+
+
+def _read_tiff_page(data: bytes, frame: int | None) -> tuple[_Picture, int, int]:
+    import tifffile
+
+    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+        frames = len(tiff.pages)
+        frame = check_frame(frame, 0, frames)
+        page = tiff.pages[frame]
+        check_pixels(page.imagewidth, page.imagelength * page.imagedepth)
+        pixels = page.asarray()
+        axes = page.axes
+        white_is_zero = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
+        bits = int(page.bitspersample)
+    if axes.startswith("S"):  # one plane per channel
+        pixels = np.moveaxis(pixels, 0, -1)
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (3, 4)):
+        raise InputError("A TIFF page of shape {shape} is no single picture.", shape=" × ".join(map(str, pixels.shape)))
+    pixels = np.nan_to_num(pixels.astype(pixels.dtype.newbyteorder("="), copy=False), posinf=0, neginf=0)
+    trace: list[Message] = []
+    if pixels.ndim == 3:
+        if pixels.dtype != np.uint8:
+            low, high = auto_window(pixels[..., 1])
+            trace.append(say("no window: 1st to 99th percentile shown"))
+            pixels = apply_window(pixels, low, high)
+        pixels = np.ascontiguousarray(pixels[..., :3])
+    shape = pixels.shape[0], pixels.shape[1]
+    return _Picture(pixels, bits, shape, inverted=white_is_zero, trace=trace), frames, frame

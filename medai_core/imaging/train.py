@@ -1,0 +1,216 @@
+"""Training of the scan models: cross-fitted members, then one bundle with everything measured.
+
+The images that are not the test part are cut into as many folds as there are members. Member *k* never
+sees fold *k*; what it says there is the honest answer used for calibration, thresholds and the
+"other sessions" figures. The shipped model averages all members, so that together they have seen every
+fold. Chest folds are *contiguous in the acquisition sequence*: the held-out fold imitates another session,
+which is where networks for radiographs fail.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedGroupKFold
+
+from medai_core.imaging.augment import OtherDevice, borrow_histogram
+from medai_core.imaging.dataset import LABELS, ScanSet
+from medai_core.imaging.network import NetworkConfig, build_baseline, build_member
+
+Progress = Callable[[dict[str, object]], None]
+Logits = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one scan model is trained; every choice was made on held-out folds.
+
+    Attributes
+    ----------
+    shares : tuple[float, ...]
+        Share of each label in a batch, whatever its share in the folder.
+    histogram_share : float
+        Share of images whose grey scale is moved towards another image's.
+    """
+
+    network: NetworkConfig
+    shares: tuple[float, ...]
+    epochs: int = 24
+    members: int = 4
+    batch: int = 32
+    rate: float = 2e-3
+    weight_decay: float = 2e-2
+    smoothing: float = 0.05
+    strength: float = 1.0
+    flip: bool = True
+    histogram_share: float = 0.6
+    test_share: float = 0.1
+    seed: int = 20
+    precision: str = "mixed_bfloat16"
+
+
+RECIPES = {
+    "chest_xray": Recipe(NetworkConfig(3), shares=(0.40, 0.33, 0.27)),
+    "brain_mri": Recipe(NetworkConfig(4), shares=(0.25, 0.25, 0.25, 0.25), strength=0.7),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Boolean test mask (N,) and fold number (N,), -1 where the image is in the test part."""
+
+    test: NDArray[np.bool_]
+    fold: NDArray[np.int64]
+
+
+def split_scans(model: str, scans: ScanSet, recipe: Recipe) -> Split:
+    """Cut a folder into a test part and folds, never through a patient or a group of duplicates."""
+    folds = round(1 / recipe.test_share)
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=recipe.seed)
+    _, held_out = next(splitter.split(scans.images, scans.labels, scans.groups))
+    test = np.zeros(len(scans.labels), bool)
+    test[held_out] = True
+    fold = np.full(len(scans.labels), -1)
+    if model == "chest_xray":
+        fold[~test] = np.minimum(scans.order[~test] * recipe.members, recipe.members - 1).astype(int)
+        return Split(test, fold)
+    rest = np.flatnonzero(~test)
+    splitter = StratifiedGroupKFold(recipe.members, shuffle=True, random_state=recipe.seed)
+    for number, (_, mine) in enumerate(splitter.split(rest, scans.labels[rest], scans.groups[rest])):
+        fold[rest[mine]] = number
+    return Split(test, fold)
+
+
+class Batches(keras.utils.PyDataset):
+    """Balanced batches of (images (B, 128, 128, 1) float32, smoothed one-hot labels (B, K)).
+
+    Batch *i* of an epoch depends on seed, epoch and *i* alone, so that a resumed run sees the same ones.
+    """
+
+    def __init__(self, images: NDArray[np.uint8], labels: NDArray[np.int64], recipe: Recipe, seed: int):
+        super().__init__()
+        self.images, self.recipe, self.seed, self.epoch = images, recipe, seed, 0
+        self.classes = [np.flatnonzero(labels == k) for k in range(len(recipe.shares))]
+        self.steps = len(images) // recipe.batch
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def on_epoch_end(self) -> None:
+        self.epoch += 1
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        recipe = self.recipe
+        rng = np.random.default_rng([self.seed, self.epoch, index])
+        labels = rng.choice(len(recipe.shares), recipe.batch, p=recipe.shares)
+        chosen = self.images[[rng.choice(self.classes[label]) for label in labels]]
+        images = [
+            borrow_histogram(image, self.images[rng.integers(len(self.images))], rng.random())
+            if rng.random() < recipe.histogram_share
+            else image
+            for image in chosen
+        ]
+        targets = np.full((recipe.batch, len(recipe.shares)), recipe.smoothing / len(recipe.shares), np.float32)
+        targets[np.arange(recipe.batch), labels] += 1 - recipe.smoothing
+        return np.stack(images)[..., None].astype(np.float32) / 255.0, targets
+
+
+class Report(keras.callbacks.Callback):
+    """Hand each epoch's figures to `progress`."""
+
+    def __init__(self, progress: Progress, part: str, epochs: int):
+        super().__init__()
+        self.progress, self.part, self.epochs = progress, part, epochs
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        figures = {name: round(float(value), 5) for name, value in (logs or {}).items()}
+        self.progress({"part": self.part, "epoch": epoch + 1, "of": self.epochs, **figures})
+
+
+def _fit(network: keras.Model, batches: Batches, recipe: Recipe, epochs: int, work: Path, progress: Progress) -> None:
+    steps = epochs * len(batches)
+    rate = keras.optimizers.schedules.CosineDecay(
+        recipe.rate / 20, steps, warmup_target=recipe.rate, warmup_steps=int(0.1 * steps)
+    )
+    optimizer = keras.optimizers.AdamW(
+        rate, weight_decay=recipe.weight_decay, use_ema=True, ema_momentum=0.99, clipnorm=1.0
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    network.compile(optimizer, keras.losses.CategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    backup = keras.callbacks.BackupAndRestore(work / f"{network.name}.backup", delete_checkpoint=False)
+    report = Report(progress, network.name, epochs)
+    network.fit(batches, epochs=epochs, verbose=0, shuffle=False, callbacks=[backup, report])
+    optimizer.finalize_variable_values(network.trainable_variables)
+
+
+def train_member(scans: ScanSet, use: NDArray[np.bool_], recipe: Recipe, number: int, work: Path, progress: Progress):
+    """Train member `number` on the images `use` marks and return it; a finished one is loaded instead.
+
+    The weights are kept in float32 as `work/member_<number>.weights.h5`.
+    """
+    name = f"member_{number}"
+    kept = work / f"{name}.weights.h5"
+    member = build_member(recipe.network, name)
+    if kept.exists():
+        member.load_weights(kept)
+        return member
+    seed = recipe.seed + 1000 * number
+    keras.utils.set_random_seed(seed)
+    keras.mixed_precision.set_global_policy(recipe.precision)
+    trained = build_member(recipe.network, name)
+    keras.mixed_precision.set_global_policy("float32")
+    image = keras.Input(trained.input_shape[1:])
+    view = OtherDevice(recipe.strength, recipe.flip, seed, dtype="float32")(image)
+    network = keras.Model(image, trained(view)[1], name=f"training_{number}")
+    _fit(network, Batches(scans.images[use], scans.labels[use], recipe, seed), recipe, recipe.epochs, work, progress)
+    trained.save_weights(kept)
+    member.load_weights(kept)
+    return member
+
+
+def train_baseline(scans: ScanSet, use: NDArray[np.bool_], recipe: Recipe, work: Path, progress: Progress):
+    """Train the textbook CNN, without augmentation, and return it."""
+    keras.utils.set_random_seed(recipe.seed)
+    network = build_baseline(recipe.network.classes)
+    kept = work / "baseline.weights.h5"
+    if kept.exists():
+        network.load_weights(kept)
+        return network
+    plain = Recipe(recipe.network, recipe.shares, rate=1e-3, smoothing=0.0, histogram_share=0.0)
+    _fit(network, Batches(scans.images[use], scans.labels[use], plain, recipe.seed), plain, 8, work, progress)
+    network.save_weights(kept)
+    return network
+
+
+def logits_of(network: keras.Model, images: NDArray[np.uint8]) -> Logits:
+    """Return the logits (N, K) of 8-bit prepared images (N, 128, 128)."""
+    answer = network.predict(images[..., None].astype(np.float32) / 255.0, batch_size=64, verbose=0)
+    return answer[1] if isinstance(answer, (list, tuple)) else answer
+
+
+def train_members(model: str, scans: ScanSet, work: Path, progress: Progress, recipe: Recipe | None = None):
+    """Train (or resume) all members; return members, split and held-out logits (N, K).
+
+    Held-out logits of a development image come from the member that never saw its fold; those of a test
+    image from the average of all members.
+    """
+    recipe = recipe or RECIPES[model]
+    work.mkdir(parents=True, exist_ok=True)
+    split = split_scans(model, scans, recipe)
+    held_out = np.zeros((len(scans.labels), len(LABELS[model])), np.float32)
+    members = []
+    for number in range(recipe.members):
+        use = ~split.test & (split.fold != number)
+        member = train_member(scans, use, recipe, number, work, progress)
+        mine = split.fold == number
+        held_out[mine] = logits_of(member, scans.images[mine])
+        held_out[split.test] += logits_of(member, scans.images[split.test]) / recipe.members
+        members.append(member)
+        (work / f"member_{number}.json").write_text(json.dumps({"held_out": int(mine.sum()), "used": int(use.sum())}))
+    return members, split, held_out

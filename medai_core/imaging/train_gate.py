@@ -1,0 +1,225 @@
+"""Training of the gate: a classifier of right and wrong images, an autoencoder, limits, and what they refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from medai_core.artifacts import Bundle, save_bundle
+from medai_core.imaging.augment import OtherDevice
+from medai_core.imaging.cards import CARDS
+from medai_core.imaging.counterexamples import DRAWN, SPOILED
+from medai_core.imaging.gate import KINDS, MODELS, SIGNALS, Limits, measure
+from medai_core.imaging.dataset import load_scans
+from medai_core.imaging.network import build_autoencoder, build_gate_classifier, join_gate
+from medai_core.imaging.prepare import SIZE
+from medai_core.imaging.train import RECIPES, Progress, Report, split_scans
+from medai_core.imaging.train_bundle import VERSION, libraries
+from medai_core.metrics import bootstrap, roc_auc, wilson
+
+Rows = list[dict[str, object]]
+
+
+@dataclass(frozen=True)
+class GateRecipe:
+    """How the gate is trained.
+
+    Attributes
+    ----------
+    drawn : int
+        How many images of each kind are drawn in code.
+    refused : float
+        Share of right held-out images that each signal alone may refuse.
+    slack : float
+        The limits are this much wider than that share asks for, since other sessions are not like ours.
+    """
+
+    epochs: int = 14
+    autoencoder_epochs: int = 16
+    batch: int = 64
+    steps: int = 120
+    rate: float = 2e-3
+    strength: float = 0.6
+    drawn: int = 900
+    refused: float = 0.003
+    slack: float = 1.1
+    least_doubt: float = 0.5
+    seed: int = 31
+
+
+class Kinds(keras.utils.PyDataset):
+    """Batches of (images (B, 128, 128, 1), kind (B,)): half right images, half wrong ones."""
+
+    def __init__(self, right: Mapping[str, NDArray[np.uint8]], drawn: Mapping[str, NDArray[np.uint8]], recipe: GateRecipe):
+        super().__init__()
+        self.right, self.drawn, self.recipe, self.epoch = right, drawn, recipe, 0
+
+    def __len__(self) -> int:
+        return self.recipe.steps
+
+    def on_epoch_end(self) -> None:
+        self.epoch += 1
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        rng = np.random.default_rng([self.recipe.seed, self.epoch, index])
+        kinds = [*rng.choice(MODELS, self.recipe.batch // 2), *rng.choice(KINDS[2:], self.recipe.batch // 2)]
+        images = np.stack([self._image(kind, rng) for kind in kinds])
+        return images[..., None].astype(np.float32) / 255.0, np.array([KINDS.index(kind) for kind in kinds])
+
+    def _image(self, kind: str, rng: np.random.Generator) -> NDArray[np.uint8]:
+        if kind in self.drawn:
+            return self.drawn[kind][rng.integers(len(self.drawn[kind]))]
+        right = self.right[kind if kind in MODELS else rng.choice(MODELS)]
+        image = right[rng.integers(len(right))]
+        return SPOILED[kind](image, rng) if kind in SPOILED else image
+
+
+def draw(count: int, seed: int) -> dict[str, NDArray[np.uint8]]:
+    """Return `count` drawn images (count, 128, 128) of each kind that is drawn in code."""
+    rng = np.random.default_rng(seed)
+    return {kind: np.stack([make(rng) for _ in range(count)]) for kind, make in DRAWN.items()}
+
+
+def spoil(images: NDArray[np.uint8], seed: int) -> dict[str, NDArray[np.uint8]]:
+    """Return each way of spoiling right images, applied to all of them."""
+    rng = np.random.default_rng(seed)
+    return {kind: np.stack([make(image, rng) for image in images]) for kind, make in SPOILED.items()}
+
+
+def _train(network: keras.Model, batches: keras.utils.PyDataset, loss: object, recipe: GateRecipe, epochs: int, progress: Progress) -> None:
+    rate = keras.optimizers.schedules.CosineDecay(recipe.rate, epochs * len(batches))
+    network.compile(keras.optimizers.AdamW(rate, weight_decay=1e-3), loss)
+    network.fit(batches, epochs=epochs, verbose=0, shuffle=False, callbacks=[Report(progress, network.name, epochs)])
+
+
+class Pairs(keras.utils.PyDataset):
+    """Right images as input and as target of the autoencoder."""
+
+    def __init__(self, kinds: Kinds):
+        super().__init__()
+        self.kinds = kinds
+
+    def __len__(self) -> int:
+        return len(self.kinds)
+
+    def on_epoch_end(self) -> None:
+        self.kinds.on_epoch_end()
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        images, _ = self.kinds[index]
+        right = images[: self.kinds.recipe.batch // 2]
+        return right, right
+
+
+def train_networks(right: Mapping[str, NDArray[np.uint8]], recipe: GateRecipe, work: Path, progress: Progress) -> keras.Model:
+    """Train classifier and autoencoder on right images (N, 128, 128) of each model; return the joined gate."""
+    keras.utils.set_random_seed(recipe.seed)
+    work.mkdir(parents=True, exist_ok=True)
+    classifier, autoencoder = build_gate_classifier(len(KINDS)), build_autoencoder()
+    gate = join_gate(classifier, autoencoder)
+    kept = work / "gate.weights.h5"
+    if kept.exists():
+        gate.load_weights(kept)
+        return gate
+    kinds = Kinds(right, draw(recipe.drawn, recipe.seed), recipe)
+    image = keras.Input(classifier.input_shape[1:])
+    logits = classifier(OtherDevice(recipe.strength, True, recipe.seed)(image))[1]
+    training = keras.Model(image, logits, name="gate_classifier_training")
+    _train(training, kinds, keras.losses.SparseCategoricalCrossentropy(from_logits=True), recipe, recipe.epochs, progress)
+    original, drawn = autoencoder(image)
+    # The loss is taken at the autoencoder's own size, on the input it made itself.
+    redrawing = keras.Model(image, keras.ops.abs(original - drawn), name="autoencoder_training")
+    _train(redrawing, Pairs(kinds), _mean_redrawing_error, recipe, recipe.autoencoder_epochs, progress)
+    gate.save_weights(kept)
+    return gate
+
+
+def _mean_redrawing_error(_, error):
+    """Mean of squared and absolute error: the first for the whole, the second for edges."""
+    return keras.ops.mean(keras.ops.square(error) + 0.1 * error)
+
+
+def outputs_of(gate: keras.Model, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+    """Return the gate's outputs for 8-bit images (N, 128, 128)."""
+    return gate.predict(images[..., None].astype(np.float32) / 255.0, batch_size=64, verbose=0)
+
+
+def set_limits(
+    gate: keras.Model, known: Mapping[str, NDArray[np.uint8]], held_out: Mapping[str, NDArray[np.uint8]], recipe: GateRecipe
+) -> Limits:
+    """Estimate feature statistics on the images the gate was trained on, and limits on held-out ones."""
+    limits, means, precisions = {}, {}, {}
+    for model in MODELS:
+        features = outputs_of(gate, known[model])["features"]
+        means[model] = features.mean(0).astype(np.float32)
+        spread = np.cov(features.T) + 1e-2 * np.eye(features.shape[1]) * features.var()
+        precisions[model] = np.linalg.inv(spread).astype(np.float32)
+        signals = measure(outputs_of(gate, held_out[model]), model, means[model], precisions[model])
+        highest = np.quantile(signals, 1 - recipe.refused, axis=0) * recipe.slack
+        limits[model] = dict(zip(SIGNALS, highest.tolist(), strict=True))
+        limits[model]["kind"] = min(max(limits[model]["kind"], recipe.least_doubt), 0.99)
+    return Limits(limits, means, precisions)
+
+
+def excess(
+    gate: keras.Model, limits: Limits, model: str, images: NDArray[np.uint8], signals: Sequence[str] = SIGNALS
+) -> NDArray[np.float32]:
+    """Return how far each image (N,) is beyond the limits: its largest signal over the limit; above 1 is refused."""
+    measured = measure(outputs_of(gate, images), model, limits.means[model], limits.precisions[model])
+    relative = measured / np.array([limits.limits[model][name] for name in SIGNALS])
+    return relative[:, [SIGNALS.index(name) for name in signals]].max(1)
+
+
+def figures(
+    gate: keras.Model, limits: Limits, test: Mapping[str, NDArray[np.uint8]], seed: int, signals: Sequence[str] = SIGNALS
+) -> Rows:
+    """Measure, per model, right images refused and, per kind of wrong image, AUROC and share refused."""
+    drawn, rows = draw(300, seed), []
+
+    def share(metric: str, score: NDArray[np.float32]) -> None:
+        interval = wilson(int((score > 1).sum()), len(score))
+        rows.append({"metric": metric, **interval.to_dict(), "n": len(score), "split": "test"})
+
+    for number, model in enumerate(MODELS):
+        right = excess(gate, limits, model, test[model], signals)
+        share(f"{model}: right images refused", right)
+        wrong = {**spoil(test[model], seed + 1), **drawn, "other_modality": test[MODELS[1 - number]]}
+        for kind, images in wrong.items():
+            score = excess(gate, limits, model, images, signals)
+            outcome = np.r_[np.zeros(len(right)), np.ones(len(score))].astype(bool)
+            auc = bootstrap(roc_auc, np.r_[right, score], outcome, n=200)
+            rows.append({"metric": f"{model}: AUROC against {kind}", **auc.to_dict(), "n": len(score), "split": "test"})
+            share(f"{model}: {kind} refused", score)
+    return rows
+
+
+def train_gate(data: Path, out: Path, progress: Progress) -> Bundle:
+    """Rebuild the gate from a folder that holds both public image sets below it.
+
+    The test parts are those of the scan models; limits are set on their first folds.
+    """
+    recipe, parts = GateRecipe(), {}
+    for model in MODELS:
+        scans = load_scans(model, data)
+        parts[model] = scans.images, split_scans(model, scans, RECIPES[model])
+    known = {model: images[split.fold > 0] for model, (images, split) in parts.items()}
+    held_out = {model: images[split.fold == 0] for model, (images, split) in parts.items()}
+    test = {model: images[split.test] for model, (images, split) in parts.items()}
+    gate = train_networks(known, recipe, out.with_name(f"{out.name}.work"), progress)
+    limits = set_limits(gate, known, held_out, recipe)
+    preprocessing = {"size": SIZE, "kinds": list(KINDS), "limits": limits.limits, "version": VERSION}
+    arrays = {f"{model}_mean": limits.means[model] for model in MODELS}
+    arrays |= {f"{model}_precision": limits.precisions[model] for model in MODELS}
+    rows = figures(gate, limits, test, recipe.seed + 1)
+    # The autoencoder alone is what the gate would be without its other signals.
+    baseline = figures(gate, limits, test, recipe.seed + 1, ("reconstruction",))
+    counts = {model: {"known": len(known[model]), "held_out": len(held_out[model]), "test": len(test[model])} for model in MODELS}
+    card = {"id": "scan_gate", "version": VERSION, **CARDS["scan_gate"], "split": CARDS["scan_gate"]["split"] | counts}
+    card |= {"libraries": libraries(), "seed": recipe.seed}
+    metrics_document = {"figures": rows, "baseline": baseline, "notes": card.pop("notes")}
+    return save_bundle(out, gate, card, preprocessing, metrics_document, {"features": arrays})

@@ -1,0 +1,161 @@
+"""Read one scan: upload, answer or refusal, explanation, viewer, tags, reports."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from medai_core.errors import InputError, MedAIError, RefusedInput
+from pages.ui import answer, loaders, reports, uploads, viewer
+from pages.ui.explain_panel import explanation_panel
+from pages.ui.frame import page, problem
+from pages.ui.gallery import sample_gallery
+from pages.ui.language import _
+from pages.ui.words import megabytes, model_name, plain
+
+PLANES = ("axial", "coronal", "sagittal")
+
+
+def main() -> None:
+    page(
+        _("Read a scan"),
+        _("One chest radiograph or brain MRI slice: a calibrated answer with its reasons, or a clear refusal."),
+    )
+    held = uploads.held_scan()
+    if held is None:
+        ask_for_file()
+        return
+    file_bar(held)
+    try:
+        name, data = chosen_member(held)
+        digest = held.digest if name == held.name else f"{held.digest}/{name}"
+        scan, frame, plane = chosen_frame(digest, data)
+        model = chosen_model()
+        with st.spinner(_("Reading")):
+            reading = loaders.reading(digest, data, model, frame, plane)
+    except RefusedInput as refusal:
+        from medai_core.imaging.reading import Reading
+
+        answer.refusal_card(Reading("refused", "unsupported", refusal.message, held.digest))
+        return
+    except MedAIError as error:
+        problem(error, held.name)
+        return
+    show(name, digest, scan, reading, frame, plane)
+
+
+def ask_for_file() -> None:
+    """Show the uploader and, for visitors without data, the samples."""
+    file = st.file_uploader(
+        _("Drop a scan here"),
+        type=uploads.FILE_TYPES,
+        key=uploads.uploader_key("scan_upload"),
+        help=_("What a file is, its bytes decide, not its name."),
+    )
+    st.caption(_("DICOM, PNG, JPEG, TIFF, WebP, NIfTI, or a ZIP of these. The file stays in this session and is not stored."))
+    if file is not None:
+        uploads.hold(file.name, file.getvalue())
+        st.rerun()
+    sample_gallery("scan")
+
+
+def file_bar(held: uploads.Held) -> None:
+    """Show which file is open, and let it go."""
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", key="file_bar"):
+        words = f":material/description: **{plain(held.name)}** · {megabytes(held.size)}"
+        if held.sample:
+            words += f" · {_('synthetic sample, no patient')}"
+        st.markdown(words)
+        st.button(_("Close this file"), icon=":material/close:", key="let_go", on_click=uploads.let_go)
+
+
+def chosen_member(held: uploads.Held) -> tuple[str, bytes]:
+    """Return name and bytes of the file to read: of a ZIP, the member that was chosen."""
+    members = loaders.archive_members(held.digest, held.name, held.data)
+    if members == [held.name]:
+        return held.name, held.data
+    if not members:
+        raise InputError("The archive {name} holds no file that can be read.", name=held.name)
+    member = st.selectbox(_("File in the archive"), members, key=f"member_{held.digest[:12]}")
+    return member, loaders.member_data(held.name, held.data, member)
+
+
+def chosen_frame(digest: str, data: bytes) -> tuple[object, int | None, str | None]:
+    """Return the scan, and frame and plane as chosen where there is a choice."""
+    key = digest[:12] + digest[64:]
+    plane = st.session_state.get(f"plane_{key}")
+    scan = loaders.scan(digest, data, None, plane)
+    if len(scan.planes) < 2 and scan.frames < 2:
+        return scan, None, None
+    with st.container(border=True):
+        if len(scan.planes) > 1:
+            plane = st.segmented_control(
+                _("Plane"), scan.planes, format_func=plane_name, default=scan.plane, required=True, key=f"plane_{key}"
+            )
+        frame = None
+        if scan.frames > 1:
+            frame = st.slider(
+                _("Slice or frame"), 1, scan.frames, scan.frame + 1, key=f"frame_{key}_{plane}",
+                help=_("The answer below is for this slice only."),
+            ) - 1  # fmt: skip
+    return loaders.scan(digest, data, frame, plane), frame, plane
+
+
+def plane_name(plane: str) -> str:
+    return {"axial": _("axial"), "coronal": _("coronal"), "sagittal": _("sagittal")}.get(plane, plane)
+
+
+def chosen_model() -> str:
+    return st.segmented_control(
+        _("Model"), ("auto", *loaders.READING_MODELS), format_func=model_name, default="auto", required=True,
+        key="scan_model", persist_state="session",
+        help=_("Automatic chooses by the file's tags and by the image itself."),
+    )  # fmt: skip
+
+
+def show(name: str, digest: str, scan: object, reading: object, frame: int | None, plane: str | None) -> None:
+    """Show the answer beside the scan, then everything else in tabs."""
+    read = reading.status == "read"
+    left, right = st.columns([5, 6], gap="medium")
+    with left:
+        with st.container(key="lightbox_scan"):
+            st.image(scan.display, width="stretch", alt=_("The scan"))
+        answer.trace_row(reading)
+    with right:
+        if read:
+            answer.answer_card(reading)
+        else:
+            answer.refusal_card(reading)
+    if read:
+        operating, about = st.columns(2, gap="medium")
+        with operating, st.container(border=True, height="stretch"):
+            answer.operating_point(reading)
+        with about, st.container(border=True, height="stretch"):
+            answer.model_panel(reading.model)
+    tabs(name, digest, scan, reading, frame, plane)
+
+
+def tabs(name: str, digest: str, scan: object, reading: object, frame: int | None, plane: str | None) -> None:
+    """Show the tabs; only the open one is computed."""
+    read = reading.status == "read"
+    titles = {"explain": _("Explanation"), "viewer": _("Viewer"), "gate": _("Input check"), "tags": _("DICOM tags")}
+    titles["report"] = _("Report")
+    wanted = [tab for tab in titles if read or tab not in ("explain", "report")]
+    opened = dict(zip(wanted, st.tabs([titles[tab] for tab in wanted], key="scan_tabs", on_change="rerun"), strict=True))
+    key = (digest, frame, plane, reading.model, reading.version)
+    for code, tab in opened.items():
+        if not tab.open:
+            continue
+        with tab:
+            if code == "explain":
+                explanation_panel(reading, scan.display, key)
+            elif code == "viewer":
+                viewer.viewer(scan, reading)
+            elif code == "gate":
+                answer.gate_panel(reading)
+            elif code == "tags":
+                viewer.tag_table(scan)
+            else:
+                reports.downloads(name, scan, reading, key)
+
+
+main()

@@ -1,0 +1,53 @@
+"""What every page has: a heading, the safety notice, and one calm way to say that something went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+import streamlit as st
+
+from medai_core.errors import MedAIError, Message
+from pages.ui.language import _, tell
+from pages.ui.theme import styles
+from pages.ui.words import plain
+
+
+def page(title: str, lead: str) -> None:
+    """Open a page: style sheet, heading, one sentence, safety notice."""
+    styles()
+    st.title(title, anchor=False)
+    st.html(f'<p class="medai-lead">{escape(lead)}</p>')
+    safety_notice()
+
+
+def safety_notice() -> None:
+    """Say what this is not."""
+    head = escape(_("Not a medical device."))
+    body = escape(
+        _("For research and teaching. Every result needs a qualified reader and must not direct care on its own.")
+    )
+    st.html(f'<div class="medai-notice" role="note"><b>{head}</b><span>{body}</span></div>')
+
+
+def problem(error: MedAIError | Message | str, about: str = "") -> None:
+    """Show what cannot be done, in one sentence, with the file it is about."""
+    sentence = plain(tell(error))
+    st.error(f"**{plain(about)}** · {sentence}" if about else sentence, icon=":material/error:")
+
+
+def facts(rows: Sequence[tuple[str, str]]) -> None:
+    """Show names and values side by side."""
+    items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in rows if value)
+    st.html(f'<dl class="medai-facts">{items}</dl>')
+
+
+def bullets(items: Sequence[str]) -> None:
+    """Show sentences as a list."""
+    st.html('<ul class="medai-list">' + "".join(f"<li>{escape(str(item))}</li>" for item in items) + "</ul>")
+
+
+def chips(steps: Sequence[Message | str]) -> None:
+    """Show what was done to the pixels, in order."""
+    words = [f"<span>{escape(tell(step))}</span>" for step in steps]
+    st.html('<p class="medai-chips">' + "<i>→</i>".join(words) + "</p>")

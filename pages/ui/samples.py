@@ -1,0 +1,38 @@
+"""Synthetic images for a visitor without data at hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+from medai_core.settings import settings
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One synthetic image: its file, what it was drawn as, and the model it is meant for."""
+
+    path: Path
+    label: str
+    model: str
+    title: str
+
+
+@cache
+def samples() -> tuple[Sample, ...]:
+    """Return the shipped samples; none where the folder is empty."""
+    folder = Path(settings().assets_dir) / "samples"
+    listing = folder / "samples.yaml"
+    if not listing.exists():
+        return ()
+    rows = yaml.safe_load(listing.read_text("utf-8")) or []
+    if isinstance(rows, dict):
+        rows = rows.get("samples", [])
+    found = [
+        Sample(folder / row["file"], row.get("label", ""), row.get("model", ""), row.get("title", row["file"]))
+        for row in rows
+    ]
+    return tuple(sample for sample in found if sample.path.is_file())

@@ -1,0 +1,55 @@
+"""The file a visitor is looking at, kept for the session so that changing pages does not lose it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import streamlit as st
+
+SCAN = "held_scan"
+ROUND = "upload_round"
+# Extensions only help the file dialogue; what a file is, its bytes decide.
+FILE_TYPES = ["dcm", "dicom", "ima", "png", "jpg", "jpeg", "tif", "tiff", "webp", "nii", "gz", "zip"]
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """An uploaded file: its name as the visitor gave it, its bytes, their SHA-256."""
+
+    name: str
+    data: bytes
+    digest: str
+    sample: str = ""
+
+    @property
+    def size(self) -> int:
+        return len(self.data)
+
+
+def hold(name: str, data: bytes, sample: str = "") -> Held:
+    """Keep a file for the scan page, replacing the one before."""
+    held = Held(name, data, hashlib.sha256(data).hexdigest(), sample)
+    st.session_state[SCAN] = held
+    return held
+
+
+def held_scan() -> Held | None:
+    """Return the file of the scan page."""
+    return st.session_state.get(SCAN)
+
+
+def let_go() -> None:
+    """Forget the file, its results and the uploader's copy of it."""
+    from pages.ui import loaders
+
+    held = st.session_state.pop(SCAN, None)
+    st.session_state[ROUND] = st.session_state.get(ROUND, 0) + 1
+    if held is not None:
+        for cached in (loaders.scan, loaders._reading, loaders.explanation, loaders.archive_members):
+            cached.clear()
+
+
+def uploader_key(name: str) -> str:
+    """Return a widget key that changes when the file is let go, which empties the uploader."""
+    return f"{name}_{st.session_state.get(ROUND, 0)}"

@@ -1,0 +1,139 @@
+"""Pages are tested with a reader that answers at once and always the same, and without TensorFlow."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from medai_core.errors import InputError, MedAIError, say
+from medai_core.imaging.explain import Explanation
+from medai_core.imaging.reading import GateReport, GateSignal, OperatingPoint, Reading
+from medai_core.metrics import Interval
+
+APP = Path(__file__).parents[2] / "app.py"
+PAGES = ("pages/home/home.py", "pages/imaging/read_scan.py", "pages/imaging/worklist.py", "pages/models/models.py")
+LABELS = {"chest_xray": ("normal", "bacterial", "viral"), "brain_mri": ("glioma", "meningioma", "notumor", "pituitary")}
+
+
+def png(shade: int, size: tuple[int, int] = (240, 200)) -> bytes:
+    """Return a PNG whose brightness tells :class:`FakeReader` what to answer."""
+    picture = np.full((size[1], size[0]), shade, np.uint8)
+    picture[:: max(size[1] // 8, 1)] //= 2
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+SURE, UNSURE, REFUSED = png(200), png(120), png(10)
+
+
+class FakeReader:
+    """Bright images are read, middling ones leave two labels open, dark ones are refused."""
+
+    def read(self, data: bytes, *, model: str = "auto", frame: int | None = None, plane: str | None = None) -> Reading:
+        try:
+            grey = np.asarray(Image.open(io.BytesIO(data)).convert("L"))
+        except OSError as error:
+            raise InputError("The file is no image that can be read: {why}.", why="unknown format") from error
+        digest = hashlib.sha256(data).hexdigest()
+        small = np.asarray(Image.fromarray(grey).resize((128, 128)), np.float32) / 255
+        gate = GateReport(True, "ok", None, (GateSignal("reconstruction", 0.01, 0.05),), {"chest_xray": 0.98}, small, small)
+        if grey.mean() < 60:
+            gate = GateReport(
+                False, "photograph", None, (GateSignal("reconstruction", 0.4, 0.05),), {"photograph": 0.9}, small, 1 - small
+            )
+            reason = say("The gate takes this for a {kind}.", kind="photograph")
+            return Reading("refused", "photograph", reason, digest, urgency=1.0, gate=gate, trace=(say("8-bit grey"),))
+        return self._read(digest, "chest_xray" if model == "auto" else model, grey.mean() < 150, gate, small)
+
+    def _read(self, digest: str, model: str, unsure: bool, gate: GateReport, small: np.ndarray) -> Reading:
+        labels = LABELS[model]
+        top, rest = (0.55, 0.45) if unsure else (0.94, 0.06)
+        shares = dict.fromkeys(labels, rest / (len(labels) - 1)) | {labels[1]: top}
+        finding = sum(p for label, p in shares.items() if label not in ("normal", "notumor"))
+        point = OperatingPoint(
+            "balanced", "pneumonia" if model == "chest_xray" else "tumour", 0.5,
+            Interval(0.95, 0.92, 0.97), Interval(0.91, 0.88, 0.94),
+        )  # fmt: skip
+        return Reading(
+            "read", "ok", None, digest, model, "1.0", shares, labels[1], labels[1:] if unsure else labels[1:2], unsure,
+            finding, finding > 0.5, point, 1.0 if unsure else finding, gate,
+            trace=(say("8-bit grey"), say("stretched to {via}×{via}, then {size}×{size}", via=224, size=128)), prepared=small,
+        )  # fmt: skip
+
+    def read_many(
+        self, items: Iterable[tuple[str, bytes]], *, model: str = "auto"
+    ) -> Iterator[tuple[str, Reading | MedAIError]]:
+        for name, data in items:
+            try:
+                yield name, self.read(data, model=model)
+            except MedAIError as error:
+                yield name, error
+
+    def explain(self, reading: Reading, *, method: str = "grad_cam", label: str | None = None) -> Explanation:
+        heat = np.linspace(0, 1, 128 * 128, dtype=np.float32).reshape(128, 128)
+        gap = {"base_value": -0.4, "additivity_gap": 0.012, "relative_gap": 0.01} if method == "shap" else {}
+        areas = {
+            "deletion_auc": 0.31, "insertion_auc": 0.82, "random_deletion_auc": 0.55, "random_insertion_auc": 0.61,
+        }  # fmt: skip
+        signed = heat - 0.5 if method == "shap" else heat
+        return Explanation(method, label or reading.label, signed, 1.7, **gap, **areas, faithful=True, seconds=0.01)
+
+
+def fake_bundle(model: str) -> SimpleNamespace:
+    """Return a bundle as the artifacts module would."""
+    labels = list(LABELS.get(model, ("ok", "photograph")))
+    figures = [
+        {"metric": "auc", "value": 0.981, "low": 0.972, "high": 0.989, "n": 620, "split": "test"},
+        {"metric": "accuracy", "value": 0.934, "low": 0.912, "high": 0.953, "n": 620, "split": "test"},
+        {"metric": "ece", "value": 0.021, "low": 0.015, "high": 0.034, "n": 620, "split": "test"},
+    ]
+    counts = [[80 if i == j else 4 for j in range(len(labels))] for i in range(len(labels))]
+    return SimpleNamespace(
+        id=model, version="1.0", size_mb=8.2, digest="ab" * 32, path=Path("bundle"),
+        card={
+            "name": model, "summary": "A network for tests.", "intended_use": ["Research."], "not_for": ["Adults."],
+            "population": "Children of one to five years.", "failure_modes": ["Over-calls pneumonia on other devices."],
+            "explanation_notes": ["Maps are coarse."], "libraries": {"keras": "3.15.1"},
+            "training_data": {"name": "A set", "licence": "CC BY 4.0", "citation": "Someone 2018", "n_images": 5000},
+            "split": {"method": "patient-grouped", "seed": 0, "train": 4000, "validation": 500, "test": 500},
+        },
+        preprocessing={"labels": labels},
+        metrics={
+            "figures": figures, "baseline": [figures[0] | {"value": 0.95, "low": 0.93, "high": 0.96}],
+            "reliability": [{"mean_probability": p, "observed": p**1.1, "n": 60} for p in (0.05, 0.3, 0.6, 0.95)],
+            "confusion": {"labels": labels, "counts": counts},
+            "roc": {"fpr": [0, 0.02, 0.1, 1], "tpr": [0, 0.8, 0.96, 1], "name": labels[-1]},
+            "notes": ["Intervals by bootstrap over patients."],
+        },
+    )  # fmt: skip
+
+
+@pytest.fixture
+def app(monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    """Return the whole app, on its home page, with the fake reader and fake bundles."""
+    from pages.ui import loaders
+
+    loaders.loading.clear()
+    monkeypatch.setattr(loaders, "load", FakeReader)
+    monkeypatch.setattr(loaders, "bundle", fake_bundle)
+    monkeypatch.setattr(loaders, "device", lambda: "CPU (2 cores)")
+    loaders.loading().result()
+    yield AppTest.from_file(str(APP), default_timeout=30).run()
+    loaders.loading.clear()
+
+
+def words(at: AppTest) -> str:
+    """Return everything a page says, for finding a sentence in it."""
+    kinds = ("title", "header", "subheader", "markdown", "caption", "error", "warning", "info", "success", "button", "metric")
+    found = [element for kind in kinds for element in at.get(kind)]
+    said = [str(getattr(element, "value", "")) + " " + str(getattr(element, "label", "")) for element in found]
+    return "\n".join([*said, *(str(element.proto.body) for element in at.get("html"))])

@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medai_core import artifacts
+from medai_core.errors import ArtifactError
+
+CARD = {"id": "tiny", "version": "1.0", "name": "Tiny · 小", "labels": ["a", "b"], "seed": np.int64(3)}
+PREPROCESSING = {"size": 8, "mean": np.float32(0.5), "labels": ("a", "b"), "scale": np.ones(2)}
+METRICS = {"figures": [{"metric": "auc", "value": 0.9, "low": 0.8, "high": 0.95, "n": 10}]}
+ARRAYS = {"background": {"images": np.arange(6, dtype=np.float32).reshape(2, 3)}}
+
+
+@pytest.fixture
+def saved(tmp_path, tiny_model) -> artifacts.Bundle:
+    return artifacts.save_bundle(tmp_path / "tiny", tiny_model, CARD, PREPROCESSING, METRICS, ARRAYS)
+
+
+def test_round_trip(saved, tiny_model):
+    assert (saved.id, saved.version, saved.path.name) == ("tiny", "1.0", "tiny")
+    assert saved.card == CARD
+    assert saved.preprocessing == {"size": 8, "mean": 0.5, "labels": ["a", "b"], "scale": [1.0, 1.0]}
+    assert saved.metrics == METRICS
+    assert saved.size_mb == pytest.approx(sum(p.stat().st_size for p in saved.path.iterdir()) / 1e6)
+    x = np.random.default_rng(0).random((3, 8, 8, 1), np.float32)
+    loaded = artifacts.load_model(saved)
+    assert not loaded.compiled
+    np.testing.assert_array_equal(np.asarray(loaded(x)), np.asarray(tiny_model(x)))
+    np.testing.assert_array_equal(artifacts.load_arrays(saved, "background")["images"], ARRAYS["background"]["images"])
+
+
+def test_digest_is_over_names_and_hashes(saved):
+    files = [path for path in saved.path.iterdir() if path.name != "digests.json"]
+    hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    assert json.loads((saved.path / "digests.json").read_text()) == hashes
+    text = "".join(f"{name} {hashes[name]}\n" for name in sorted(hashes))
+    assert saved.digest == hashlib.sha256(text.encode()).hexdigest() == artifacts.verify(saved.path, saved.digest)
+
+
+FILES = ["model.keras", "card.yaml", "preprocessing.json", "metrics.json", "background.npz"]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_changed_byte_is_found(saved, name):
+    data = bytearray((saved.path / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (saved.path / name).write_bytes(data)
+    with pytest.raises(ArtifactError, match=f"{name} in the bundle tiny must have SHA-256"):
+        artifacts.verify(saved.path)
+
+
+@pytest.mark.parametrize("name", [*FILES, "digests.json"])
+def test_a_missing_file_is_found(saved, name):
+    (saved.path / name).unlink()
+    with pytest.raises(ArtifactError, match=f"{name} is missing from the bundle tiny"):
+        artifacts.verify(saved.path)
+
+
+@pytest.mark.parametrize("name", ["extra.npz", ".hidden", "sub/extra.json"])
+def test_an_extra_file_is_found(saved, name):
+    (saved.path / name).parent.mkdir(exist_ok=True)
+    (saved.path / name).write_text("{}")
+    with pytest.raises(ArtifactError, match="is in the bundle tiny, but digests.json does not list it"):
+        artifacts.verify(saved.path)
+
+
+def test_a_required_file_must_be_there_even_when_unlisted(saved):
+    (saved.path / "metrics.json").unlink()
+    listed = json.loads((saved.path / "digests.json").read_text())
+    del listed["metrics.json"]
+    (saved.path / "digests.json").write_text(json.dumps(listed))
+    with pytest.raises(ArtifactError, match="metrics.json is missing"):
+        artifacts.verify(saved.path)
+
+
+def test_a_link_is_no_plain_file(saved, tmp_path):
+    os.rename(saved.path / "card.yaml", tmp_path / "elsewhere.yaml")
+    (saved.path / "card.yaml").symlink_to(tmp_path / "elsewhere.yaml")
+    with pytest.raises(ArtifactError, match="card.yaml in the bundle tiny must be a plain file"):
+        artifacts.verify(saved.path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"card.yaml": 3}', "\udcff"])
+def test_damaged_digests_are_refused(saved, text):
+    (saved.path / "digests.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(ArtifactError, match="digests.json"):
+        artifacts.verify(saved.path)
+
+
+def test_tampering_with_digests_too_is_found_by_the_pin(saved):
+    (saved.path / "metrics.json").write_text('{"figures": []}')
+    listed = json.loads((saved.path / "digests.json").read_text())
+    listed["metrics.json"] = hashlib.sha256((saved.path / "metrics.json").read_bytes()).hexdigest()
+    (saved.path / "digests.json").write_text(json.dumps(listed))
+    assert artifacts.verify(saved.path) != saved.digest
+    with pytest.raises(ArtifactError, match="is not the pinned one"):
+        artifacts.read_bundle(saved.path, saved.digest)
+    with pytest.raises(ArtifactError, match="is not the pinned one"):
+        artifacts.load_model(saved)
+
+
+def test_saving_replaces_the_bundle_and_leaves_nothing_else(saved, tiny_model):
+    newer = artifacts.save_bundle(saved.path, tiny_model, CARD | {"version": "2.0"}, PREPROCESSING, METRICS)
+    assert (newer.version, newer.path) == ("2.0", saved.path)
+    assert [p.name for p in saved.path.parent.iterdir()] == ["tiny"]
+    with pytest.raises(ArtifactError, match="holds no arrays named background"):
+        artifacts.load_arrays(newer, "background")
+
+
+@pytest.mark.parametrize(
+    ("card", "metrics", "arrays", "error"),
+    [
+        ({"id": "tiny"}, METRICS, {}, ArtifactError),
+        (CARD, {"auc": math.nan}, {}, ArtifactError),
+        (CARD, {"auc": object()}, {}, ArtifactError),
+        (CARD, METRICS, {"bad": {"x": np.array([object()])}}, ValueError),
+    ],
+)
+def test_a_failed_save_leaves_the_old_bundle(saved, tiny_model, card, metrics, arrays, error):
+    with pytest.raises(error):
+        artifacts.save_bundle(saved.path, tiny_model, card, PREPROCESSING, metrics, arrays)
+    assert artifacts.verify(saved.path) == saved.digest
+    assert [p.name for p in saved.path.parent.iterdir()] == ["tiny"]
+
+
+def test_a_failed_rename_puts_the_old_bundle_back(saved, tiny_model, monkeypatch):
+    rename = os.rename
+
+    def refuse_new(source: Path, target: Path) -> None:
+        if Path(target) == saved.path and "replaced" not in str(source):
+            raise OSError("disk full")
+        rename(source, target)
+
+    monkeypatch.setattr(artifacts.os, "rename", refuse_new)
+    with pytest.raises(OSError, match="disk full"):
+        artifacts.save_bundle(saved.path, tiny_model, CARD | {"version": "2.0"}, PREPROCESSING, METRICS)
+    assert artifacts.verify(saved.path) == saved.digest
+
+
+def test_a_folder_of_other_things_is_not_replaced(tmp_path, tiny_model):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ArtifactError, match="replaces only a bundle"):
+        artifacts.save_bundle(tmp_path, tiny_model, CARD, PREPROCESSING, METRICS)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def rewrite(saved: artifacts.Bundle, name: str, data: bytes) -> artifacts.Bundle:
+    """Replace a file together with its digest, as a careless publisher would."""
+    (saved.path / name).write_bytes(data)
+    listed = json.loads((saved.path / "digests.json").read_text())
+    (saved.path / "digests.json").write_text(json.dumps(listed | {name: hashlib.sha256(data).hexdigest()}))
+    return artifacts.read_bundle(saved.path)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("card.yaml", b"- 1"),
+        ("card.yaml", b"{"),
+        ("card.yaml", b"\xff"),
+        ("card.yaml", b"!!python/object:os.system {}"),
+        ("metrics.json", b"[]"),
+        ("preprocessing.json", b"{"),
+    ],
+)
+def test_listed_but_unreadable_files_are_named(saved, name, data):
+    with pytest.raises(ArtifactError, match=name):
+        rewrite(saved, name, data)
+
+
+def test_a_model_that_is_no_model_is_named(saved):
+    with pytest.raises(ArtifactError, match="model.keras in the bundle tiny cannot be loaded"):
+        artifacts.load_model(rewrite(saved, "model.keras", b"PK no zip"))
+
+
+def test_a_lambda_in_a_model_is_refused(tmp_path):
+    import keras
+
+    x = keras.Input((2,))
+    model = keras.Model(x, keras.layers.Lambda(lambda t: t * 2)(x))
+    saved = artifacts.save_bundle(tmp_path / "tiny", model, CARD, PREPROCESSING, METRICS)
+    with pytest.raises(ArtifactError, match="model.keras in the bundle tiny cannot be loaded"):
+        artifacts.load_model(saved)
+
+
+def test_pickled_arrays_are_refused(saved, tmp_path):
+    np.savez(tmp_path / "p.npz", x=np.array([{}]))
+    with pytest.raises(ArtifactError, match="background.npz in the bundle tiny cannot be loaded"):
+        artifacts.load_arrays(rewrite(saved, "background.npz", (tmp_path / "p.npz").read_bytes()), "background")
+    with pytest.raises(ArtifactError, match="holds no arrays named ../background"):
+        artifacts.load_arrays(saved, "../background")
