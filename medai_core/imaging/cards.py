@@ -65,8 +65,8 @@ CARDS: dict[str, dict[str, object]] = {
             "Whole examinations: it sees one slice, and a tumour may be on another.",
             "Other diseases of the brain, post-operative images, children.",
         ],
-        "population": "Adults of several public collections; mostly contrast-enhanced T1 slices with a tumour in view, "
-        "and slices of other sequences (some of them CT) without one.",
+        "population": "Adults of several public collections; mostly contrast-enhanced T1 slices with a tumour in "
+        "view, and slices of other sequences (some of them CT) without one.",
         "training_data": {
             "name": "Brain Tumor MRI Dataset, training folder",
             "source": "M. Nickparvar, 2021; joined from Cheng's figshare set, SARTAJ and Br35H",
@@ -74,8 +74,9 @@ CARDS: dict[str, dict[str, object]] = {
             "citation": "Nickparvar, Brain Tumor MRI Dataset, 2021; Cheng, brain tumor dataset, figshare 2017",
         },
         "split": {
-            "method": "By group of near-duplicates (cosine similarity of standardised thumbnails above 0.99, also through "
-            "a chain), because the release numbers no patients. A tenth of the groups is the test part, looked at once.",
+            "method": "By group of near-duplicates (cosine similarity of standardised thumbnails above 0.99, also "
+            "through a chain), because the release numbers no patients. A tenth of the groups is the test part, looked "
+            "at once.",
         },
         "metrics_note": "Without patient numbers, slices of one patient may be on both sides of the split: "
         "the figures are an upper bound.",

@@ -43,6 +43,8 @@ def shuffled(image: Picture, rng: Rng) -> Picture:
     tiles = int(rng.integers(2, 5))
     side = SIZE // tiles
     order = rng.permutation(tiles * tiles)
+    while (order == np.arange(tiles * tiles)).all():  # one in 24 for 2 × 2: that would be a right image
+        order = rng.permutation(tiles * tiles)
     out = np.zeros_like(image)
     for to, source in enumerate(order):
         (r, c), (i, j) = divmod(to, tiles), divmod(int(source), tiles)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from medai_core.errors import InputError
+from medai_core.errors import InputError, MedAIError
 from medai_core.imaging.prepare import prepare
 from medai_core.imaging.read import read_scan
 
@@ -56,7 +56,10 @@ class ScanSet:
 
 def _images(files: Iterable[Path]) -> NDArray[np.uint8]:
     def one(path: Path) -> NDArray[np.uint8]:
-        pixels = prepare(read_scan(path.read_bytes()).display).image[..., 0]
+        try:
+            pixels = prepare(read_scan(path.read_bytes()).display).image[..., 0]
+        except MedAIError as error:
+            raise InputError("{file} cannot be used: {problem}", file=str(path), problem=str(error)) from error
         return np.round(pixels * 255).astype(np.uint8)
 
     with ThreadPoolExecutor(2) as pool:
@@ -139,10 +142,13 @@ def load_scans(model: str, folder: Path) -> ScanSet:
     Raises
     ------
     InputError
-        No labelled image was found.
+        No such model, no labelled image, or one that cannot be read (it is named).
     """
+    if model not in IDENTITIES:
+        raise InputError("`model` must be one of {known}, got {name}", known=", ".join(IDENTITIES), name=repr(model))
     identify = IDENTITIES[model]
-    found = [(path, who) for path in sorted(Path(folder).rglob("*")) if path.is_file() and (who := identify(path))]
+    files = [path for path in sorted(Path(folder).rglob("*")) if path.is_file() and not path.name.startswith(".")]
+    found = [(path, who) for path in files if (who := identify(path))]
     if not found:
         raise InputError(
             "No labelled image was found below {folder}: expected folders {labels}.",
@@ -153,5 +159,5 @@ def load_scans(model: str, folder: Path) -> ScanSet:
     labels, groups, streams, numbers = (np.array(column) for column in zip(*(who for _, who in found), strict=True))
     if model == "brain_mri":
         groups = duplicate_groups(images)
-    files = tuple(path.relative_to(folder).as_posix() for path, _ in found)
-    return ScanSet(images, labels.astype(np.int64), groups, _relative_order(streams, numbers), streams, files)
+    names = tuple(path.relative_to(folder).as_posix() for path, _ in found)
+    return ScanSet(images, labels.astype(np.int64), groups, _relative_order(streams, numbers), streams, names)

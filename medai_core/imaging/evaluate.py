@@ -39,7 +39,12 @@ def predicted(model: str, probabilities: NDArray[np.float64]) -> NDArray[np.int6
 
 
 def scan_figures(
-    model: str, probabilities: NDArray[np.float64], labels: NDArray[np.int64], groups: NDArray[np.str_], split: str, threshold: float
+    model: str,
+    probabilities: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    groups: NDArray[np.str_],
+    split: str,
+    threshold: float,
 ) -> Figures:
     """Measure one part: each figure with its 95 % bootstrap interval over patients.
 
@@ -59,10 +64,11 @@ def scan_figures(
     alone = np.array([len(chosen) == 1 for chosen in sets], float)
     rows: Figures = []
 
-    def add(metric: str, function: Callable[..., float], *arrays: NDArray, only: NDArray[np.bool_] | None = None) -> None:
-        part = np.ones(len(labels), bool) if only is None else only
-        interval = metrics.bootstrap(function, *(array[part] for array in arrays), groups=groups[part])
-        rows.append({"metric": metric, **interval.to_dict(), "n": int(part.sum()), "split": split})
+    everyone = np.ones(len(labels), bool)
+
+    def add(metric: str, function: Callable[..., float], *arrays: NDArray, only: NDArray[np.bool_] = everyone) -> None:
+        interval = metrics.bootstrap(function, *(array[only] for array in arrays), groups=groups[only])
+        rows.append({"metric": metric, **interval.to_dict(), "n": int(only.sum()), "split": split})
 
     if ill.any() and not ill.all():
         add(f"AUC, {name}", metrics.roc_auc, finding, ill)
@@ -99,6 +105,7 @@ def evaluate(model: str, folder: Path) -> Figures:
     chunks = range(0, len(images), 64)
     probabilities = np.concatenate([chosen.predict(images[start : start + 64]) for start in chunks])
     refused = np.concatenate([reader.refused(images[start : start + 64], model) for start in chunks])
-    rows = scan_figures(model, probabilities, scans.labels, scans.groups, folder.name, chosen.conformal_threshold)
+    name = Path(folder).resolve().name
+    rows = scan_figures(model, probabilities, scans.labels, scans.groups, name, chosen.conformal_threshold)
     share = metrics.wilson(int(refused.sum()), len(refused))
-    return [*rows, {"metric": "refused by the gate", **share.to_dict(), "n": len(refused), "split": folder.name}]
+    return [*rows, {"metric": "refused by the gate", **share.to_dict(), "n": len(refused), "split": name}]

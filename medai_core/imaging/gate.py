@@ -37,7 +37,7 @@ BLANK_LIMIT = 4.0
 
 MODALITIES = {"chest_xray": {"CR", "DX", "DR", "RG"}, "brain_mri": {"MR"}}
 BODY_PARTS = {"chest_xray": {"CHEST", "THORAX", "LUNG", "LUNGS"}, "brain_mri": {"HEAD", "BRAIN", "SKULL", "CRANIUM"}}
-LATERAL = {"LL", "RL", "LLD", "RLD", "LATERAL"}
+LATERAL = {"LL", "RL", "LLD", "RLD"}
 UNSPECIFIC = {None, "", "OT", "SC"}
 
 REASONS: dict[str, Message] = {
@@ -101,12 +101,18 @@ def measure(
 
 
 def colourfulness(colour: NDArray[np.uint8]) -> float:
-    """Spread of the opponent colours of (H, W, 3), after Hasler and Süsstrunk 2003.
+    """Spread of the opponent colours of (H, W, 3), after Hasler and Süsstrunk 2003, that brightness does not tell.
 
-    An even tint, as on film or a phone's picture of a light box, counts for nothing.
+    An even tint, as on film or a phone's picture of a light box, counts for nothing: there the colour of a pixel
+    follows from its brightness.
     """
-    red, green, blue = (colour[::4, ::4, k].astype(np.float32) for k in range(3))
-    return float(np.hypot((red - green).std(), ((red + green) / 2 - blue).std()))
+    red, green, blue = colour[::4, ::4].reshape(-1, 3).T.astype(np.float32)  # (M,) each
+    bright = (red + green + blue) / 3 - colour[::4, ::4].mean()
+    spread = 0.0
+    for opponent in (red - green, (red + green) / 2 - blue):
+        slope = opponent @ bright / (bright @ bright + 1e-6)
+        spread += (opponent - slope * bright).var()
+    return float(np.sqrt(spread))
 
 
 def model_from_tags(scan: Scan) -> str | None:
@@ -132,14 +138,18 @@ def check_before(scan: Scan, model: str | None) -> GateReport | None:
     """
     wanted = MODELS if model is None else (model,)
     if scan.modality not in UNSPECIFIC and not any(scan.modality in MODALITIES[m] for m in wanted):
-        reason = say("The file says its modality is {modality}; that is not what the model was made for.", modality=scan.modality)
+        reason = say(
+            "The file says its modality is {modality}; that is not what the model was made for.", modality=scan.modality
+        )
         return _refuse("other_modality", reason=reason)
     part = (scan.body_part or "").upper()
     if part and not any(part in BODY_PARTS[m] for m in wanted if scan.modality in MODALITIES[m] | UNSPECIFIC):
         reason = say("The file says it shows {part}; that is not what the model was made for.", part=scan.body_part)
         return _refuse("wrong_body_part", reason=reason)
-    if "chest_xray" in wanted and (scan.view or "").upper() in LATERAL:
-        return _refuse("unlike_training", reason=say("The file says its view is {view}; only frontal radiographs are read.", view=scan.view))
+    view = (scan.view or "").upper()
+    if "chest_xray" in wanted and (view in LATERAL or "LATERAL" in view):  # a code, or words such as "left lateral"
+        reason = say("The file says its view is {view}; only frontal radiographs are read.", view=scan.view)
+        return _refuse("unlike_training", reason=reason)
     if scan.colour is not None:
         signal = GateSignal("colour", colourfulness(scan.colour), COLOUR_LIMIT)
         if signal.exceeded:

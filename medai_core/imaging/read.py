@@ -33,8 +33,8 @@ def read_scan(
     plane : {"axial", "coronal", "sagittal"}, optional
         For volumes; ignored for flat pictures.
     at_least : int, optional
-        Decode a JPEG at 1/2, 1/4 or 1/8 size as long as both sides keep this many pixels: about three times
-        faster for a full-size radiograph.
+        Decode a JPEG at 1/2, 1/4 or 1/8 size as long as both sides keep this many pixels: everything after
+        the decoder then has 4 to 64 times less to do.
 
     Raises
     ------

@@ -229,7 +229,7 @@ def _grey(ds: Dataset, pixels: NDArray[np.generic], look: Look) -> dict[str, obj
     display, window, note = look.voi(values)
     if display is None or (display.min() == display.max() and values.min() != values.max()):
         if display is not None:
-            trace.append(say("window {window} shows nothing and was ignored", window=_window_text(window)))
+            trace.append(say("{what} shows nothing and was ignored", what=str(note)))
         display, window, note = _fallback(pixels, values, look, _bits(ds))
     trace.append(note)
     inverted = ds.PhotometricInterpretation == "MONOCHROME1"
@@ -239,16 +239,14 @@ def _grey(ds: Dataset, pixels: NDArray[np.generic], look: Look) -> dict[str, obj
     return {"stored": values, "display": display, "window": window, "inverted": inverted, "trace": trace}
 
 
-def _window_text(window: tuple[float, float]) -> str:
-    return f"{window[0]:g}/{window[1]:g}"
-
-
 def _fallback(
     pixels: NDArray[np.generic], values: NDArray[np.generic], look: Look, bits: int
 ) -> tuple[NDArray[np.uint8], tuple[float, float], Message]:
     """Show all of an 8-bit image, and the middle 98 % of a deeper one, padding left out."""
-    if bits <= 8 and pixels.dtype.kind in "iu" and values is pixels:
-        low, high = (0, 2**bits - 1) if pixels.dtype.kind == "u" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    if bits <= 8 and pixels.dtype.kind in "iu" and not look.modality_lut:
+        lowest = 0 if pixels.dtype.kind == "u" else -(2 ** (bits - 1))
+        slope, intercept = look.rescale or (1.0, 0.0)
+        low, high = sorted(slope * value + intercept for value in (lowest, lowest + 2**bits - 1))
         note = say("no window: full range shown")
     else:
         low, high = auto_window(values, look.not_padding(pixels))

@@ -61,12 +61,14 @@ class Look:
         """Turn stored pixels (H, W) into modality values (H, W); the same array when nothing is to be done."""
         if self.modality_lut:
             return self.modality_lut(pixels), [say("modality LUT of {n} entries", n=len(self.modality_lut.entries))]
-        if not self.rescale:
+        if self.rescale in (None, (1, 0)):
             return pixels, []
         slope, intercept = self.rescale
-        note = say("rescale ×{slope} {intercept}", slope=f"{slope:g}", intercept=f"{intercept:+g}".replace("-", "−"))
-        if self.rescale == (1, 0):
-            return pixels, [note]
+        note = say(
+            "rescale ×{slope} {intercept}",
+            slope=f"{slope:g}".replace("-", "−"),
+            intercept=f"{intercept:+g}".replace("-", "−"),
+        )
         return (pixels * np.float64(slope) + intercept).astype(np.float32), [note]
 
     def voi(
@@ -84,7 +86,7 @@ class Look:
         if not self.window:
             return None, (0.0, 0.0), None
         centre, width = self.window
-        note = say("window {centre}/{width}", centre=f"{centre:g}", width=f"{width:g}".replace("-", "−"))
+        note = say("window {centre}/{width}", centre=f"{centre:g}".replace("-", "−"), width=f"{width:g}")
         if self.function == "SIGMOID":
             exponent = np.clip(-4 * (values.astype(np.float64) - centre) / width, -500, 500)
             return np.rint(255 / (1 + np.exp(exponent))).astype(np.uint8), self.window, note

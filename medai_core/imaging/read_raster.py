@@ -64,10 +64,19 @@ def read_raster(data: bytes, kind: str, digest: str, frame: int | None, at_least
         picture = _read_tiff(data, frame)
     else:
         check_frame(frame, 0, 1)
+        if kind == "PNG":
+            _verify(data)
         with Image.open(io.BytesIO(data), formats=(kind.upper(),)) as image:
             check_pixels(*image.size)
             picture = _decode(image, data, kind, at_least)
     return _scan(picture, kind, digest)
+
+
+def _verify(data: bytes) -> None:
+    """Hold a PNG's checksums against its bytes: decoding leaves them out, and shows wrong pixels instead."""
+    with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+        check_pixels(*image.size)
+        image.verify()
 
 
 def _scan(picture: _Picture, kind: str, digest: str) -> Scan:
@@ -110,8 +119,8 @@ def _decode(image: Image.Image, data: bytes, kind: str, at_least: int | None = N
     orientation = _orientation(image, trace)
     if kind == "JPEG" and at_least:
         image.draft(None, (at_least, at_least))
-    if kind != "TIFF" and getattr(image, "is_animated", False):
-        image.seek(0)
+    if kind in ("PNG", "WebP", "GIF") and getattr(image, "is_animated", False):
+        image.seek(0)  # asking made a GIF go on to its second picture
         trace.append(say("first picture of an animation"))
     bits = _bits(image, data, kind)
     white_is_zero = kind == "TIFF" and image.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
@@ -119,14 +128,15 @@ def _decode(image: Image.Image, data: bytes, kind: str, at_least: int | None = N
     if (factor := round(max(width, height) / max(image.size))) > 1:
         trace.append(say("decoded at 1/{factor} size", factor=factor))
     if orientation > 1:
-        if kind != "TIFF":  # Pillow has turned a TIFF already
+        if kind != "TIFF":  # Pillow turns a TIFF, and its size, by itself
             ImageOps.exif_transpose(image, in_place=True)
+            width, height = (height, width) if orientation in _TURNED else (width, height)
         trace.append(say("EXIF rotation applied"))
     pixels = _pixels(image, trace)
     return _Picture(
         pixels=pixels,
         bits=bits,
-        full_shape=(width, height) if orientation in _TURNED else (height, width),
+        full_shape=(height, width),
         # Pillow has turned 8-bit white-is-zero round, deeper ones it leaves as stored.
         inverted=white_is_zero and pixels.dtype != np.uint8,
         trace=trace,

@@ -21,10 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medai_core import registry
-from medai_core.artifacts import Bundle, load_model
+from medai_core.artifacts import Bundle, load_arrays, load_model
 from medai_core.calibration import VectorScaling, prediction_set
 from medai_core.errors import InputError, MedAIError, Message, RefusedInput, say
 from medai_core.imaging import gate
+from medai_core.imaging.explain import Explainer, Explanation
 from medai_core.imaging.prepare import SIZE, prepare
 from medai_core.imaging.read import read_scan
 from medai_core.imaging.reading import GateReport, OperatingPoint, Reading
@@ -52,18 +53,20 @@ class ScanModel:
     finding_labels: tuple[str, ...]
     operating_point: OperatingPoint
     conformal_threshold: float
+    explainer: Explainer
 
     @classmethod
     def load(cls, model: str) -> ScanModel:
         bundle = registry.bundle(model)
         stored = bundle.preprocessing
         point = stored["operating_point"]
-        network = load_model(bundle)
+        network, scaling = load_model(bundle), VectorScaling.from_dict(stored["calibration"])
+        run = Compiled(network, (SIZE, SIZE, 1))
         return cls(
             bundle,
             network,
-            Compiled(network, (SIZE, SIZE, 1)),
-            VectorScaling.from_dict(stored["calibration"]),
+            run,
+            scaling,
             tuple(stored["labels"]),
             tuple(stored["positive"]["labels"]),
             OperatingPoint(
@@ -74,6 +77,7 @@ class ScanModel:
                 Interval(**point["specificity"]),
             ),
             stored["conformal"]["threshold"],
+            Explainer(network, run, scaling, lambda: load_arrays(bundle, "background")["images"]),
         )
 
     def predict(self, images: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -116,8 +120,15 @@ def _cautions(scan: Scan, model: str) -> tuple[Message, ...]:
     """What the file says of the patient that the training population does not cover."""
     age = next((tag.value for tag in scan.tags if tag.keyword == "PatientAge"), "")
     if model == "chest_xray" and age[:3].isdigit() and age.endswith("Y") and int(age[:3]) >= ADULT_YEARS:
-        return (say("The file says the patient is {age} years old; the model was made for children aged 1 to 5.", age=int(age[:3])),)
+        years = int(age[:3])
+        return (say("The file says the patient is {age} years old; the model was made for children aged 1 to 5.", age=years),)
     return ()
+
+
+def _without_pixels(scan: Scan) -> Scan:
+    """What is left to ask of a scan once it is prepared: dozens of a batch wait at once, each of many megabytes."""
+    nothing = np.zeros((0, 0), np.uint8)
+    return replace(scan, stored=nothing, display=nothing, colour=None)
 
 
 class ScanReader:
@@ -179,14 +190,42 @@ class ScanReader:
         A file that cannot be read yields its error; the others go on. Closing the generator stops the work.
         """
         asked = _asked(model)
-        with ThreadPoolExecutor(max_workers=2) as pool:
+        pool = ThreadPoolExecutor(max_workers=2)
+        try:
             waiting: list[tuple[list[str], list[Future[_Taken]]]] = []
             for chunk in _chunks(items, BATCH):
-                waiting.append(([name for name, _ in chunk], [pool.submit(self._take, data, asked, None, None) for _, data in chunk]))
+                futures = [pool.submit(self._take, data, asked, None, None) for _, data in chunk]
+                waiting.append(([name for name, _ in chunk], futures))
                 if len(waiting) > 2:
                     yield from self._finish(*waiting.pop(0), asked)
             for names, futures in waiting:
                 yield from self._finish(names, futures, asked)
+        finally:  # also when closed early: what waits to be decoded is not
+            pool.shutdown(cancel_futures=True)
+
+    def explain(self, reading: Reading, *, method: str = "grad_cam", label: str | None = None) -> Explanation:
+        """Explain a reading for one label or for its finding, by default for the label it was given.
+
+        Parameters
+        ----------
+        method : {"grad_cam", "shap"}
+        label : str, optional
+            One of the model's labels, or the name of its finding (``pneumonia``, ``tumour``).
+
+        Raises
+        ------
+        InputError
+            The reading was refused, or an argument is not among its values.
+        """
+        if reading.model is None or reading.prepared is None:
+            raise InputError("A refused scan has no reading to explain.")
+        model = self._models[reading.model]
+        finding = model.operating_point.finding
+        label = _checked(label or reading.label, (*model.labels, finding), "label")
+        targets = model.finding_labels if label == finding else (label,)
+        explain = {"grad_cam": model.explainer.grad_cam, "shap": model.explainer.shap}
+        chosen = explain[_checked(method, tuple(explain), "method")]
+        return chosen(reading.prepared, [model.labels.index(target) for target in targets], label)
 
     def _finish(
         self, names: Sequence[str], futures: Sequence[Future[_Taken]], asked: str | None
@@ -209,16 +248,27 @@ class ScanReader:
         except RefusedInput as refusal:
             early = Reading("refused", "not_read", refusal.message, hashlib.sha256(data).hexdigest())
             return _Taken(None, None, (), early)
-        base = {"digest": scan.digest, "frame": scan.frame, "frames": scan.frames}
         report = gate.check_before(scan, asked)
-        if report is not None:
-            return _Taken(scan, None, scan.trace, Reading("refused", report.code, report.reason, gate=report, trace=scan.trace, **base))
-        try:
-            prepared = prepare(scan.display)
-        except RefusedInput as refusal:
-            report = GateReport(False, "too_small", refusal.message)
-            return _Taken(scan, None, scan.trace, Reading("refused", "too_small", refusal.message, gate=report, trace=scan.trace, **base))
-        return _Taken(scan, prepared.image, scan.trace + prepared.trace)
+        if report is None:
+            try:
+                prepared = prepare(scan.display)
+                return _Taken(_without_pixels(scan), prepared.image, scan.trace + prepared.trace)
+            except RefusedInput as refusal:
+                report = GateReport(False, "too_small", refusal.message)
+        return _Taken(None, None, (), self._reading(scan, report, scan.trace))
+
+    def _reading(self, scan: Scan, report: GateReport, trace: tuple[Message, ...]) -> Reading:
+        """Return a reading that says what the gate said; the model's answer is still missing."""
+        return Reading(
+            "read" if report.accepted else "refused",
+            report.code,
+            report.reason,
+            scan.digest,
+            gate=report,
+            trace=trace,
+            frame=scan.frame,
+            frames=scan.frames,
+        )
 
     def _answer(self, taken: Sequence[_Taken], asked: str | None) -> list[Reading]:
         """Send what intake let through to the gate and to the chosen models, each in one batch."""
@@ -234,20 +284,9 @@ class ScanReader:
             wanted = asked or gate.model_from_tags(item.scan)
             one = {name: output[row : row + 1] for name, output in outputs.items()}
             model, report = gate.judge(one, self._limits, wanted)
-            readings[k] = Reading(
-                "read" if report.accepted else "refused",
-                report.code,
-                report.reason,
-                item.scan.digest,
-                model=model if report.accepted else None,
-                gate=report,
-                trace=item.trace,
-                prepared=item.image[..., 0],
-                frame=item.scan.frame,
-                frames=item.scan.frames,
-                cautions=_cautions(item.scan, model) if report.accepted else (),
-            )
+            readings[k] = replace(self._reading(item.scan, report, item.trace), prepared=item.image[..., 0])
             if report.accepted:
+                readings[k] = replace(readings[k], cautions=_cautions(item.scan, model))
                 chosen.setdefault(model, []).append(row)
         for model, rows in chosen.items():
             probabilities = self._models[model].predict(images[rows])
@@ -257,10 +296,12 @@ class ScanReader:
         return readings
 
 
-def _checked(model: str, allowed: Sequence[str]) -> str:
-    if model not in allowed:
-        raise InputError("`model` must be one of {allowed}, got {model}", allowed=", ".join(allowed), model=repr(model))
-    return model
+def _checked(value: str, allowed: Sequence[str], name: str = "model") -> str:
+    if value not in allowed:
+        raise InputError(
+            "`{name}` must be one of {allowed}, got {value}", name=name, allowed=", ".join(allowed), value=repr(value)
+        )
+    return value
 
 
 def _asked(model: str) -> str | None:

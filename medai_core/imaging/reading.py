@@ -70,6 +70,8 @@ class Reading:
     Attributes
     ----------
     status : {"read", "refused"}
+    code : str
+        As in :class:`GateReport`, or ``not_read``: the file holds no image.
     probabilities : dict[str, float]
         Calibrated, sums to 1; empty when refused.
     prediction_set : tuple[str, ...]
@@ -82,6 +84,8 @@ class Reading:
         What the file says of the patient that the training population does not cover.
     prepared : NDArray[np.float32] or None
         (128, 128) in [0, 1], what the network saw.
+    seconds : float
+        From bytes to answer; for one of many files its share of the networks' time, without the decoding.
     """
 
     status: str

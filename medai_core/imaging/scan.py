@@ -157,8 +157,9 @@ def grey_and_colour(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[
         (H, W, 3).
     """
     step = max(1, round((rgb.shape[0] * rgb.shape[1] / 65_536) ** 0.5))
-    sample = rgb[::step, ::step].astype(np.int16)
-    spread = (sample.max(axis=2) - sample.min(axis=2)).mean()
+    r, g, b = np.moveaxis(rgb[::step, ::step], 2, 0)
+    # Spelled out: numpy's own max over an axis of three is twenty times slower.
+    spread = (np.maximum(np.maximum(r, g), b) - np.minimum(np.minimum(r, g), b)).mean()
     from PIL import Image
 
     grey = np.asarray(Image.fromarray(rgb).convert("L"))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
@@ -19,9 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
+from medai_core.errors import InputError
 from medai_core.imaging.augment import OtherDevice, borrow_histogram
 from medai_core.imaging.dataset import LABELS, ScanSet
 from medai_core.imaging.network import NetworkConfig, build_baseline, build_member
+
+BASELINE_EPOCHS = 8
 
 Progress = Callable[[dict[str, object]], None]
 Logits = NDArray[np.float32]
@@ -144,8 +147,10 @@ def _fit(network: keras.Model, batches: Batches, recipe: Recipe, epochs: int, wo
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     network.compile(optimizer, keras.losses.CategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
     backup = keras.callbacks.BackupAndRestore(work / f"{network.name}.backup", delete_checkpoint=False)
-    report = Report(progress, network.name, epochs)
-    network.fit(batches, epochs=epochs, verbose=0, shuffle=False, callbacks=[backup, report])
+    # A resumed run starts in the middle: the batches must be those of that epoch, not of the first.
+    place = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: setattr(batches, "epoch", epoch))
+    callbacks = [backup, place, Report(progress, network.name, epochs)]
+    network.fit(batches, epochs=epochs, verbose=0, shuffle=False, callbacks=callbacks)
     optimizer.finalize_variable_values(network.trainable_variables)
 
 
@@ -182,8 +187,9 @@ def train_baseline(scans: ScanSet, use: NDArray[np.bool_], recipe: Recipe, work:
     if kept.exists():
         network.load_weights(kept)
         return network
-    plain = Recipe(recipe.network, recipe.shares, rate=1e-3, smoothing=0.0, histogram_share=0.0)
-    _fit(network, Batches(scans.images[use], scans.labels[use], plain, recipe.seed), plain, 8, work, progress)
+    plain = replace(recipe, rate=1e-3, smoothing=0.0, histogram_share=0.0)
+    batches = Batches(scans.images[use], scans.labels[use], plain, recipe.seed)
+    _fit(network, batches, plain, min(recipe.epochs, BASELINE_EPOCHS), work, progress)
     network.save_weights(kept)
     return network
 
@@ -199,8 +205,15 @@ def train_members(model: str, scans: ScanSet, work: Path, progress: Progress, re
 
     Held-out logits of a development image come from the member that never saw its fold; those of a test
     image from the average of all members.
+
+    Raises
+    ------
+    InputError
+        A label has no image.
     """
     recipe = recipe or RECIPES[model]
+    if missing := sorted(set(LABELS[model]) - {LABELS[model][k] for k in np.unique(scans.labels)}):
+        raise InputError("Training needs images of every label, got none of {missing}", missing=", ".join(missing))
     work.mkdir(parents=True, exist_ok=True)
     split = split_scans(model, scans, recipe)
     held_out = np.zeros((len(scans.labels), len(LABELS[model])), np.float32)

@@ -7,6 +7,7 @@ looked at once, here.
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version as library_version
 from pathlib import Path
 
@@ -20,7 +21,15 @@ from medai_core.artifacts import Bundle, save_bundle
 from medai_core.calibration import VectorScaling, conformal_threshold, prevalence_weights, reliability_curve
 from medai_core.imaging.cards import CARDS
 from medai_core.imaging.dataset import LABELS, ScanSet, load_scans
-from medai_core.imaging.evaluate import FINDINGS, THRESHOLD, Figures, finding_columns, finding_of, predicted, scan_figures
+from medai_core.imaging.evaluate import (
+    FINDINGS,
+    THRESHOLD,
+    Figures,
+    finding_columns,
+    finding_of,
+    predicted,
+    scan_figures,
+)
 from medai_core.imaging.network import average
 from medai_core.imaging.prepare import SIZE, VIA
 from medai_core.imaging.train import RECIPES, Logits, Progress, Recipe, Split, logits_of, train_baseline, train_members
@@ -29,8 +38,7 @@ VERSION = "1.0.0"
 # Prevalence the probabilities are calibrated for; a page converts to any other.
 PREVALENCE = {"chest_xray": (0.5, 0.28, 0.22), "brain_mri": (0.25, 0.25, 0.25, 0.25)}
 COVERAGE = 0.90
-BACKGROUND = 16
-
+BACKGROUND, LEAST_IMAGES = 16, 40
 
 
 def calibrate(model: str, logits: Logits, labels: NDArray[np.int64]) -> tuple[VectorScaling, float]:
@@ -45,16 +53,18 @@ def _interval(rows: Figures, metric: str) -> dict[str, object]:
 
 
 def background(images: NDArray[np.uint8], seed: int) -> NDArray[np.float32]:
-    """Return mean images (16, 128, 128, 1) of clusters of the training images: SHAP's point of comparison.
+    """Return mean images (up to 16, 128, 128, 1) of clusters of the training images: SHAP's point of comparison.
 
-    Each is the average of many patients, nobody's picture.
+    Each is the average of at least 40 images, nobody's picture; of fewer images there is one average.
     """
     from sklearn.cluster import MiniBatchKMeans
 
     small = images.reshape(len(images), 16, SIZE // 16, 16, SIZE // 16).mean((2, 4)).reshape(len(images), -1)
-    cluster = MiniBatchKMeans(BACKGROUND, n_init=3, random_state=seed).fit_predict(small)
-    kept = [cluster == k for k in range(BACKGROUND) if (cluster == k).sum() >= 40]
-    return np.stack([images[mine].mean(0) for mine in kept])[..., None].astype(np.float32) / 255.0
+    clusters = max(1, min(BACKGROUND, len(images) // LEAST_IMAGES))
+    cluster = MiniBatchKMeans(clusters, n_init=3, random_state=seed).fit_predict(small)
+    parts = [cluster == k for k in range(clusters) if (cluster == k).sum() >= LEAST_IMAGES]
+    means = [images[mine].mean(0) for mine in parts] or [images.mean(0)]
+    return np.stack(means)[..., None].astype(np.float32) / 255.0
 
 
 def libraries() -> dict[str, str]:
@@ -63,18 +73,77 @@ def libraries() -> dict[str, str]:
     return {name: library_version(name) for name in names} | {"python": platform.python_version()}
 
 
-def _card(model: str, scans: ScanSet, split: Split, recipe: Recipe) -> dict[str, object]:
+def card_of(model: str, split: Mapping[str, object], seed: int, **rest: object) -> dict[str, object]:
+    """Return the card of a model: its words, what `split` and `rest` add, and what it was made with."""
+    words = {key: value for key, value in CARDS[model].items() if key != "notes"}
+    parts = {"split": words["split"] | dict(split)}
+    return {"id": model, "version": VERSION, **words, **rest, **parts, "libraries": libraries(), "seed": seed}
+
+
+def _scan_card(model: str, scans: ScanSet, split: Split, recipe: Recipe) -> dict[str, object]:
+    # Groups of near-duplicates are no patients.
+    groups = "n_patients" if model == "chest_xray" else "n_groups"
+    counts = {"n_images": len(scans.labels), groups: len(set(scans.groups.tolist()))}
     parts = {"test": int(split.test.sum()), "development": int((~split.test).sum())}
+    return card_of(
+        model,
+        {"seed": recipe.seed, "folds": recipe.members, **parts},
+        recipe.seed,
+        labels=list(LABELS[model]),
+        training_data=CARDS[model]["training_data"] | counts,
+    )
+
+
+def _held_out_name(model: str) -> str:
+    return "held-out sessions" if model == "chest_xray" else "held-out folds"
+
+
+def _preprocessing(model: str, scaling: VectorScaling, threshold: float, test: Figures) -> dict[str, object]:
+    """Everything a reading needs beside the weights; sensitivity and specificity are those of the test part."""
+    name, labels = FINDINGS[model]
     return {
-        "id": model,
-        "version": VERSION,
-        **CARDS[model],
+        "size": SIZE,
+        "via": VIA,
         "labels": list(LABELS[model]),
-        "training_data": CARDS[model]["training_data"] | {"n_images": len(scans.labels), "n_patients": len(set(scans.groups.tolist()))},
-        "split": CARDS[model]["split"] | {"seed": recipe.seed, "folds": recipe.members, **parts},
-        "libraries": libraries(),
-        "seed": recipe.seed,
+        "positive": {"name": name, "labels": list(labels)},
+        "calibration": scaling.to_dict(),
+        "prevalence": dict(zip(LABELS[model], PREVALENCE[model], strict=True)),
+        "conformal": {"coverage": COVERAGE, "threshold": threshold, "chosen_on": _held_out_name(model)},
+        "operating_point": {
+            "name": "balanced",
+            "threshold": THRESHOLD,
+            "chosen_on": "calibrated for the stated prevalence, at which 0.5 makes the fewest errors",
+            "sensitivity": _interval(test, f"sensitivity, {name}"),
+            "specificity": _interval(test, f"specificity, {name}"),
+        },
+        "version": VERSION,
     }
+
+
+def _curves(
+    model: str, scans: ScanSet, probabilities: NDArray[np.float64], part: NDArray[np.bool_]
+) -> dict[str, object]:
+    """Reliability, confusion and ROC of one part."""
+    labels, mine = scans.labels[part], probabilities[part]
+    finding, ill = finding_of(model, mine), np.isin(labels, finding_columns(model))
+    counts = metrics.confusion(predicted(model, mine), labels, len(LABELS[model]))
+    fpr, tpr, _ = roc_curve(ill, finding)
+    return {
+        "reliability": reliability_curve(finding, ill),
+        "confusion": {"labels": list(LABELS[model]), "counts": counts},
+        "roc": {"fpr": fpr, "tpr": tpr, "name": FINDINGS[model][0]},
+    }
+
+
+def _part_figures(
+    model: str,
+    scans: ScanSet,
+    probabilities: NDArray[np.float64],
+    part: NDArray[np.bool_],
+    name: str,
+    threshold: float,
+) -> Figures:
+    return scan_figures(model, probabilities[part], scans.labels[part], scans.groups[part], name, threshold)
 
 
 def save_scan_bundle(
@@ -90,69 +159,46 @@ def save_scan_bundle(
     """Calibrate, measure and write the bundle of one scan model."""
     development = ~split.test
     scaling, threshold = calibrate(model, held_out[development], scans.labels[development])
-    sessions = "held-out sessions" if model == "chest_xray" else "held-out folds"
     probabilities = scaling(held_out)
-
-    def measured(part: NDArray[np.bool_], name: str) -> Figures:
-        return scan_figures(model, probabilities[part], scans.labels[part], scans.groups[part], name, threshold)
-
-    test, development_rows = measured(split.test, "test"), measured(development, sessions)
-    plain = logits_of(baseline, scans.images)
-    plain_scaling, plain_threshold = calibrate(model, plain[split.fold == 0], scans.labels[split.fold == 0])
-    plain_rows = scan_figures(
-        model, plain_scaling(plain[split.test]), scans.labels[split.test], scans.groups[split.test], "test", plain_threshold
-    )
-    finding = FINDINGS[model]
-    ill = np.isin(scans.labels, finding_columns(model))
-    name = finding[0]
-    preprocessing = {
-        "size": SIZE,
-        "via": VIA,
-        "labels": list(LABELS[model]),
-        "positive": {"name": name, "labels": list(finding[1])},
-        "calibration": scaling.to_dict(),
-        "prevalence": dict(zip(LABELS[model], PREVALENCE[model], strict=True)),
-        "conformal": {"coverage": COVERAGE, "threshold": threshold, "chosen_on": sessions},
-        "operating_point": {
-            "name": "balanced",
-            "threshold": THRESHOLD,
-            "chosen_on": "calibrated for the stated prevalence, at which 0.5 makes the fewest errors",
-            "sensitivity": _interval(test, f"sensitivity, {name}"),
-            "specificity": _interval(test, f"specificity, {name}"),
-        },
-        "version": VERSION,
-    }
-    counts = metrics.confusion(predicted(model, probabilities[split.test]), scans.labels[split.test], len(LABELS[model]))
-    fpr, tpr, _ = roc_curve(ill[split.test], finding_of(model, probabilities[split.test]))
+    test = _part_figures(model, scans, probabilities, split.test, "test", threshold)
+    figures = test + _part_figures(model, scans, probabilities, development, _held_out_name(model), threshold)
     document = {
-        "figures": test + development_rows + _other_figures(model, scans, probabilities, split, threshold),
-        "baseline": plain_rows,
-        "reliability": reliability_curve(finding_of(model, probabilities[split.test]), ill[split.test]),
-        "confusion": {"labels": list(LABELS[model]), "counts": counts},
-        "roc": {"fpr": fpr, "tpr": tpr, "name": name},
+        "figures": figures + _other_figures(model, scans, probabilities, split, threshold),
+        "baseline": _baseline_figures(model, scans, baseline, split),
+        **_curves(model, scans, probabilities, split.test),
         "notes": CARDS[model]["notes"],
     }
-    card = _card(model, scans, split, recipe)
-    card.pop("notes")
+    preprocessing = _preprocessing(model, scaling, threshold, test)
     arrays = {"background": {"images": background(scans.images[development], recipe.seed)}}
+    card = _scan_card(model, scans, split, recipe)
     return save_bundle(folder, average(members), card, preprocessing, document, arrays)
 
 
-def _other_figures(model: str, scans: ScanSet, probabilities: NDArray[np.float64], split: Split, threshold: float) -> Figures:
+def _baseline_figures(model: str, scans: ScanSet, baseline: keras.Model, split: Split) -> Figures:
+    """Figures of the textbook network on the test part, calibrated on the one fold it never saw."""
+    logits, fold = logits_of(baseline, scans.images), split.fold == 0
+    scaling, threshold = calibrate(model, logits[fold], scans.labels[fold])
+    return _part_figures(model, scans, scaling(logits), split.test, "test", threshold)
+
+
+def _other_figures(
+    model: str, scans: ScanSet, probabilities: NDArray[np.float64], split: Split, threshold: float
+) -> Figures:
     """Figures of the parts where the model is expected to be weaker, or looks stronger than it is."""
     rows: Figures = []
     if model == "chest_xray":
-        parts = {f"held-out session {k + 1}": split.fold == k for k in range(split.fold.max() + 1)}
         wanted = ("AUC", "accuracy", "sensitivity", "specificity")
-        for name, part in parts.items():
-            found = scan_figures(model, probabilities[part], scans.labels[part], scans.groups[part], name, threshold)
+        for fold in range(split.fold.max() + 1):
+            name = f"held-out session {fold + 1}"
+            found = _part_figures(model, scans, probabilities, split.fold == fold, name, threshold)
             rows += [row for row in found if str(row["metric"]).startswith(wanted)]
         return rows
     # One image of each group of near-duplicates, beside the figure that keeps them all.
     first = np.zeros(len(scans.labels), bool)
     first[np.unique(scans.groups, return_index=True)[1]] = True
-    for name, part in (("test, duplicates removed", split.test & first), ("held-out folds, duplicates removed", ~split.test & first)):
-        rows += scan_figures(model, probabilities[part], scans.labels[part], scans.groups[part], name, threshold)[:5]
+    for part, name in ((split.test, "test"), (~split.test, _held_out_name(model))):
+        found = _part_figures(model, scans, probabilities, part & first, f"{name}, duplicates removed", threshold)
+        rows += found[:5]
     return rows
 
 

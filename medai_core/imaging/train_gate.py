@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,15 +14,17 @@ from medai_core.artifacts import Bundle, save_bundle
 from medai_core.imaging.augment import OtherDevice
 from medai_core.imaging.cards import CARDS
 from medai_core.imaging.counterexamples import DRAWN, SPOILED
-from medai_core.imaging.gate import KINDS, MODELS, SIGNALS, Limits, measure
 from medai_core.imaging.dataset import load_scans
+from medai_core.imaging.gate import KINDS, MODELS, SIGNALS, Limits, measure
 from medai_core.imaging.network import build_autoencoder, build_gate_classifier, join_gate
 from medai_core.imaging.prepare import SIZE
 from medai_core.imaging.train import RECIPES, Progress, Report, split_scans
-from medai_core.imaging.train_bundle import VERSION, libraries
+from medai_core.imaging.train_bundle import VERSION, card_of
 from medai_core.metrics import bootstrap, roc_auc, wilson
 
 Rows = list[dict[str, object]]
+Images = Mapping[str, NDArray[np.uint8]]
+DRAWN_FOR_TEST = 300
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class GateRecipe:
 class Kinds(keras.utils.PyDataset):
     """Batches of (images (B, 128, 128, 1), kind (B,)): half right images, half wrong ones."""
 
-    def __init__(self, right: Mapping[str, NDArray[np.uint8]], drawn: Mapping[str, NDArray[np.uint8]], recipe: GateRecipe):
+    def __init__(self, right: Images, drawn: Images, recipe: GateRecipe):
         super().__init__()
         self.right, self.drawn, self.recipe, self.epoch = right, drawn, recipe, 0
 
@@ -91,7 +93,14 @@ def spoil(images: NDArray[np.uint8], seed: int) -> dict[str, NDArray[np.uint8]]:
     return {kind: np.stack([make(image, rng) for image in images]) for kind, make in SPOILED.items()}
 
 
-def _train(network: keras.Model, batches: keras.utils.PyDataset, loss: object, recipe: GateRecipe, epochs: int, progress: Progress) -> None:
+def _train(
+    network: keras.Model,
+    batches: keras.utils.PyDataset,
+    loss: Callable[..., object],
+    recipe: GateRecipe,
+    epochs: int,
+    progress: Progress,
+) -> None:
     rate = keras.optimizers.schedules.CosineDecay(recipe.rate, epochs * len(batches))
     network.compile(keras.optimizers.AdamW(rate, weight_decay=1e-3), loss)
     network.fit(batches, epochs=epochs, verbose=0, shuffle=False, callbacks=[Report(progress, network.name, epochs)])
@@ -116,7 +125,7 @@ class Pairs(keras.utils.PyDataset):
         return right, right
 
 
-def train_networks(right: Mapping[str, NDArray[np.uint8]], recipe: GateRecipe, work: Path, progress: Progress) -> keras.Model:
+def train_networks(right: Images, recipe: GateRecipe, work: Path, progress: Progress) -> keras.Model:
     """Train classifier and autoencoder on right images (N, 128, 128) of each model; return the joined gate."""
     keras.utils.set_random_seed(recipe.seed)
     work.mkdir(parents=True, exist_ok=True)
@@ -130,7 +139,8 @@ def train_networks(right: Mapping[str, NDArray[np.uint8]], recipe: GateRecipe, w
     image = keras.Input(classifier.input_shape[1:])
     logits = classifier(OtherDevice(recipe.strength, True, recipe.seed)(image))[1]
     training = keras.Model(image, logits, name="gate_classifier_training")
-    _train(training, kinds, keras.losses.SparseCategoricalCrossentropy(from_logits=True), recipe, recipe.epochs, progress)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    _train(training, kinds, loss, recipe, recipe.epochs, progress)
     original, drawn = autoencoder(image)
     # The loss is taken at the autoencoder's own size, on the input it made itself.
     redrawing = keras.Model(image, keras.ops.abs(original - drawn), name="autoencoder_training")
@@ -149,9 +159,7 @@ def outputs_of(gate: keras.Model, images: NDArray[np.uint8]) -> dict[str, NDArra
     return gate.predict(images[..., None].astype(np.float32) / 255.0, batch_size=64, verbose=0)
 
 
-def set_limits(
-    gate: keras.Model, known: Mapping[str, NDArray[np.uint8]], held_out: Mapping[str, NDArray[np.uint8]], recipe: GateRecipe
-) -> Limits:
+def set_limits(gate: keras.Model, known: Images, held_out: Images, recipe: GateRecipe) -> Limits:
     """Estimate feature statistics on the images the gate was trained on, and limits on held-out ones."""
     limits, means, precisions = {}, {}, {}
     for model in MODELS:
@@ -175,11 +183,9 @@ def excess(
     return relative[:, [SIGNALS.index(name) for name in signals]].max(1)
 
 
-def figures(
-    gate: keras.Model, limits: Limits, test: Mapping[str, NDArray[np.uint8]], seed: int, signals: Sequence[str] = SIGNALS
-) -> Rows:
+def figures(gate: keras.Model, limits: Limits, test: Images, seed: int, signals: Sequence[str] = SIGNALS) -> Rows:
     """Measure, per model, right images refused and, per kind of wrong image, AUROC and share refused."""
-    drawn, rows = draw(300, seed), []
+    drawn, rows = draw(DRAWN_FOR_TEST, seed), []
 
     def share(metric: str, score: NDArray[np.float32]) -> None:
         interval = wilson(int((score > 1).sum()), len(score))
@@ -218,8 +224,8 @@ def train_gate(data: Path, out: Path, progress: Progress) -> Bundle:
     rows = figures(gate, limits, test, recipe.seed + 1)
     # The autoencoder alone is what the gate would be without its other signals.
     baseline = figures(gate, limits, test, recipe.seed + 1, ("reconstruction",))
-    counts = {model: {"known": len(known[model]), "held_out": len(held_out[model]), "test": len(test[model])} for model in MODELS}
-    card = {"id": "scan_gate", "version": VERSION, **CARDS["scan_gate"], "split": CARDS["scan_gate"]["split"] | counts}
-    card |= {"libraries": libraries(), "seed": recipe.seed}
-    metrics_document = {"figures": rows, "baseline": baseline, "notes": card.pop("notes")}
-    return save_bundle(out, gate, card, preprocessing, metrics_document, {"features": arrays})
+    named = {"known": known, "held_out": held_out, "test": test}
+    counts = {model: {name: len(part[model]) for name, part in named.items()} for model in MODELS}
+    document = {"figures": rows, "baseline": baseline, "notes": CARDS["scan_gate"]["notes"]}
+    card = card_of("scan_gate", counts, recipe.seed)
+    return save_bundle(out, gate, card, preprocessing, document, {"features": arrays})

@@ -114,23 +114,21 @@ def chosen_model() -> str:
 
 def show(name: str, digest: str, scan: object, reading: object, frame: int | None, plane: str | None) -> None:
     """Show the answer beside the scan, then everything else in tabs."""
-    read = reading.status == "read"
     left, right = st.columns([5, 6], gap="medium")
     with left:
         with st.container(key="lightbox_scan"):
             st.image(scan.display, width="stretch", alt=_("The scan"))
         answer.trace_row(reading)
+        if reading.status == "read":
+            with st.container(border=True):
+                answer.model_panel(reading.model)
     with right:
-        if read:
+        if reading.status == "read":
             answer.answer_card(reading)
+            with st.container(border=True):
+                answer.operating_point(reading)
         else:
             answer.refusal_card(reading)
-    if read:
-        operating, about = st.columns(2, gap="medium")
-        with operating, st.container(border=True, height="stretch"):
-            answer.operating_point(reading)
-        with about, st.container(border=True, height="stretch"):
-            answer.model_panel(reading.model)
     tabs(name, digest, scan, reading, frame, plane)
 
 

@@ -88,7 +88,7 @@ def performance(metrics: Mapping[str, Any]) -> None:
         {
             _("Figure"): [metric_name(row["metric"]) for row in rows],
             _("On"): [_(row.get("split", "")) for row in rows],
-            _("This model (95 % interval)"): [interval(row) for row in rows],
+            _("This model (95% interval)"): [interval(row) for row in rows],
             _("Baseline network"): [
                 interval(baseline[key]) if (key := (row["metric"], row.get("split"))) in baseline else "–" for row in rows
             ],
@@ -126,10 +126,10 @@ def how_to_read() -> None:
     """Say what the plots mean, for readers who do not see them every day."""
     bullets(
         [
-            _("Calibration: on the dotted line, of all cases given 30 % the finding is there in 30 of 100. Large points stand for many cases."),
+            _("Calibration: on the dotted line, of all cases given 30% the finding is there in 30 of 100. Large points stand for many cases."),
             _("ROC: how many of those with the finding are caught (up) against how many without it are called in error (right)."),
-            _("Confusion matrix: each row is what the case was; the shares in a row add up to 100 %."),
-            _("Intervals: 95 % bootstrap intervals; with other patients or devices, figures can fall outside them."),
+            _("Confusion matrix: each row is what the case was; the shares in a row add up to 100%."),
+            _("Intervals: 95% bootstrap intervals; with other patients or devices, figures can fall outside them."),
         ]
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,9 @@ import streamlit as st
 
 from medai_core.errors import MedAIError
 from medai_core.imaging.reading import OperatingPoint, Reading
-from medai_core.metrics import ppv_npv
+from medai_core.metrics import Interval, ppv_npv
 from pages.ui import charts, loaders
-from pages.ui.frame import bullets, chips, facts
+from pages.ui.frame import bullets, chips, facts, stats
 from pages.ui.language import _, tell
 from pages.ui.words import (
     interval,
@@ -41,7 +42,7 @@ def answer_card(reading: Reading) -> None:
                 st.badge(_("Refer to a reader"), icon=":material/person_search:", color="orange")
             else:
                 st.badge(_("One label fits"), icon=":material/check:", color="green")
-        st.subheader(label_name(reading.label or ""), anchor=False)
+        st.html(f'<div class="medai-answer" role="heading" aria-level="2">{escape(label_name(reading.label or ""))}</div>')
         st.write(_("Calibrated probability {p}").format(p=f"**{percent(reading.probabilities[reading.label])}**"))
         charts.probability_bars(reading.probabilities, reading.prediction_set, key="probabilities")
         for caution in reading.cautions:
@@ -53,13 +54,13 @@ def _prediction_set(reading: Reading) -> None:
     labels = [label_name(label) for label in reading.prediction_set]
     if reading.refer:
         st.warning(
-            _("The 90 % prediction set holds {n} labels: {labels}. The model cannot tell them apart here: refer to a reader.")
+            _("The 90% prediction set holds {n} labels: {labels}. The model cannot tell them apart here: refer to a reader.")
             .format(n=len(labels), labels=listed(labels)),
             icon=":material/person_search:",
         )  # fmt: skip
     else:
         st.info(
-            _("The 90 % prediction set holds one label: {label}. On data like the model's own, such sets miss the truth in at most one case of ten.")
+            _("The 90% prediction set holds one label: {label}. On data like the model's own, such sets miss the truth in at most one case of ten.")
             .format(label=labels[0] if labels else ""),
             icon=":material/check_circle:",
         )  # fmt: skip
@@ -121,15 +122,13 @@ def operating_point(reading: Reading) -> None:
             threshold=percent(point.threshold),
         )
     )  # fmt: skip
-    one, two = st.columns(2)
-    _rate(one, _("Sensitivity"), point.sensitivity)
-    _rate(two, _("Specificity"), point.specificity)
+    stats([_rate(_("Sensitivity"), point.sensitivity), _rate(_("Specificity"), point.specificity)])
     predictive_values(point, reading.model or "")
 
 
-def _rate(column: Any, name: str, figure: Any) -> None:
-    column.metric(name, f"{figure.value:.1%}", border=False)
-    column.caption(_("95 % interval {low} to {high}").format(low=f"{figure.low:.1%}", high=f"{figure.high:.1%}"))
+def _rate(name: str, figure: Interval) -> tuple[str, str, str]:
+    ends = _("95% interval {low} to {high}").format(low=f"{figure.low:.1%}", high=f"{figure.high:.1%}")
+    return name, f"{figure.value:.1%}", ends
 
 
 @st.fragment
@@ -144,15 +143,12 @@ def predictive_values(point: OperatingPoint, model: str) -> None:
         format="%.1f%%",
         key=f"prevalence_{model}",
         persist_state="session",
-        help=_("The default of 10 % is an assumption, not a figure of your clinic. Set what you see."),
+        help=_("The default of 10% is an assumption, not a figure of your clinic. Set what you see."),
     )
     sensitivity, specificity = point.sensitivity.value, point.specificity.value
     ppv, npv = ppv_npv(sensitivity, specificity, chosen / 100)
-    one, two = st.columns(2)
-    one.metric("PPV", f"{ppv:.1%}")
-    one.caption(_("of those above the threshold have it"))
-    two.metric("NPV", f"{npv:.1%}")
-    two.caption(_("of those below the threshold do not"))
+    above, below = _("of those above the threshold have it"), _("of those below the threshold do not")
+    stats([("PPV", f"{ppv:.1%}", above), ("NPV", f"{npv:.1%}", below)])
     grid = np.linspace(0.005, 0.9, 60)
     pairs = [ppv_npv(sensitivity, specificity, float(share)) for share in grid]
     curve = {"prevalence": grid.tolist(), "ppv": [a for a, _b in pairs], "npv": [b for _a, b in pairs]}
@@ -169,7 +165,7 @@ def model_panel(model: str) -> None:
     st.subheader(_("About this model"), anchor=False)
     rows = [
         (_("Population"), _(_text(card.get("population")))),
-        (_("Labels"), listed([label_name(label) for label in found.preprocessing.get("labels", [])])),
+        (_("Labels"), " · ".join(label_name(label) for label in found.preprocessing.get("labels", []))),
         *[(f"{name} ({split})", value) for name, split, value in headline_figures(found.metrics)],
         (_("Version"), f"{found.version} · sha256 {found.digest[:12]}"),
     ]

@@ -22,6 +22,7 @@ def draw(figure: go.Figure, key: str, alt: str, height: int, config: Mapping[str
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         separators=".,",
+        font_size=14,
         hoverlabel_font_size=13,
     )
     st.plotly_chart(figure, key=key, alt=alt, config=dict(config))
@@ -57,6 +58,8 @@ def probability_bars(probabilities: Mapping[str, float], chosen: Sequence[str], 
 def faithfulness_bars(figures: Mapping[str, tuple[float, float]], key: str) -> None:
     """Draw this map against a random order, for each test: ``{test: (this map, random)}``."""
     tests = list(figures)
+    ends = [0.0, *(value for pair in figures.values() for value in pair)]
+    room = 0.15 * (max(ends) - min(ends) or 1.0)
     figure = go.Figure()
     series = ((_("This map"), 0, accent(), ""), (_("Random order"), 1, muted(), "/"))
     for name, place, colour, hatch in series:
@@ -77,7 +80,7 @@ def faithfulness_bars(figures: Mapping[str, tuple[float, float]], key: str) -> N
         bargap=0.35,
         legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "traceorder": "normal"},
     )
-    figure.update_xaxes(range=[0, 1], visible=False, fixedrange=True)
+    figure.update_xaxes(range=[min(ends) - room * (min(ends) < 0), max(ends) + room], visible=False, fixedrange=True)
     figure.update_yaxes(fixedrange=True, autorange="reversed", ticksuffix="  ", automargin=True)
     draw(figure, key, _("Faithfulness of the map against a random order"), height=150)
 
@@ -94,7 +97,7 @@ def predictive_values(curve: Mapping[str, Sequence[float]], prevalence: float, k
     figure.update_layout(margin={"l": 0, "r": 8, "t": 8, "b": 0}, legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
     figure.update_xaxes(title=_("Prevalence"), tickformat=".0%", range=[0, 1], fixedrange=True)
     figure.update_yaxes(tickformat=".0%", range=[0, 1.02], fixedrange=True)
-    draw(figure, key, _("Predictive values over prevalence"), height=220)
+    draw(figure, key, _("Predictive values over prevalence"), height=190)
 
 
 def reliability(rows: Sequence[Mapping[str, float]], key: str) -> None:

@@ -35,43 +35,47 @@ def explanation_panel(reading: Reading, display: np.ndarray, key: tuple[object, 
         _("A heat map is no localisation: it shows what moved the model's answer, not where disease is."),
         icon=":material/info:",
     )
-    controls, picture = st.columns([2, 3], gap="large")
-    with controls:
-        method, label, opacity, shown = _controls(reading)
+    method, label, opacity = _controls(reading)
     try:
-        with controls, st.spinner(_("Computing the explanation")):
+        with st.spinner(_("Computing the explanation")):
             found = loaders.explanation(key, method, label, reading)
     except MedAIError as error:
-        with picture:
-            problem(error)
+        problem(error)
         return
-    with picture:
-        _pictures(display, found, opacity if shown else 0.0)
-    with controls:
+    _pictures(display, found, opacity)
+    words, chart = st.columns(2, gap="large")
+    with words:
         _quality(found)
+    with chart:
+        _faithfulness(found)
 
 
-def _controls(reading: Reading) -> tuple[str, str, float, bool]:
-    method = st.segmented_control(
-        _("Method"), list(METHODS), format_func=METHODS.__getitem__, default="grad_cam", required=True, key="map_method",
-        persist_state="session",
-    )  # fmt: skip
+def _controls(reading: Reading) -> tuple[str, str, float]:
     labels = sorted(reading.probabilities, key=lambda name: -reading.probabilities[name])
-    label = st.selectbox(_("Explain the answer"), labels, format_func=label_name, key=f"map_label_{reading.digest[:12]}")
-    opacity = st.slider(_("Opacity"), 0, 100, 55, format="%d%%", key="map_opacity", persist_state="session")
-    shown = st.toggle(_("Show the map"), value=True, key="map_shown", persist_state="session")
-    return method, label, opacity / 100, shown
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        method = st.segmented_control(
+            _("Method"), list(METHODS), format_func=METHODS.__getitem__, default="grad_cam", required=True,
+            key="map_method", persist_state="session",
+        )  # fmt: skip
+        label = st.selectbox(
+            _("Explain the answer"), labels, format_func=label_name, key=f"map_label_{reading.digest[:12]}", width=230
+        )
+        opacity = st.slider(
+            _("Opacity"), 0, 100, 55, format="%d%%", key="map_opacity", persist_state="session", width=230
+        )
+        shown = st.toggle(_("Show the map"), value=True, key="map_shown", persist_state="session", width="content")
+    return method, label, opacity / 100 if shown else 0.0
 
 
 def _pictures(display: np.ndarray, found: Explanation, opacity: float) -> None:
     small = Image.fromarray(display)
     small.thumbnail((SHOWN_PX, SHOWN_PX), Image.Resampling.BILINEAR)
-    plain_image = np.asarray(small)
+    scan = np.asarray(small)
     signed = found.method == "shap"
     with st.container(key="lightbox_map"):
         one, two = st.columns(2, gap="small")
-        one.image(plain_image, width="stretch", alt=_("The scan"))
-        two.image(overlay(plain_image, found.heat, opacity, signed), width="stretch", alt=_("The scan with the map over it"))
+        one.image(scan, width="stretch", alt=_("The scan"))
+        two.image(overlay(scan, found.heat, opacity, signed), width="stretch", alt=_("The scan with the map over it"))
     if signed:
         words = _("Orange raised the log-odds of “{label}”, blue lowered them; without colour, no influence.")
     else:
@@ -89,7 +93,7 @@ def _quality(found: Explanation) -> None:
         return
     if found.faithful:
         st.success(
-            _("Faithful for this scan: hiding the marked regions first lowers the probability sooner than hiding regions at random, and showing them first raises it sooner."),
+            _("Faithful for this scan: hiding the marked regions first lowers the model's score sooner than hiding regions at random, and showing them first raises it sooner."),
             icon=":material/verified:",
         )  # fmt: skip
     else:
@@ -97,6 +101,11 @@ def _quality(found: Explanation) -> None:
             _("Not better than chance for this scan: do not rely on this map."),
             icon=":material/warning:",
         )
+
+
+def _faithfulness(found: Explanation) -> None:
+    if found.faithful is None:
+        return
     charts.faithfulness_bars(
         {
             _("Deletion (lower is better)"): (found.deletion_auc, found.random_deletion_auc),

@@ -51,3 +51,13 @@ def chips(steps: Sequence[Message | str]) -> None:
     """Show what was done to the pixels, in order."""
     words = [f"<span>{escape(tell(step))}</span>" for step in steps]
     st.html('<p class="medai-chips">' + "<i>→</i>".join(words) + "</p>")
+
+
+def stats(figures: Sequence[tuple[str, str, str]]) -> None:
+    """Show a few figures, each as ``(name, value, what it means)``, two in a row."""
+    cells = "".join(
+        f'<div><span class="name">{escape(name)}</span><span class="value">{escape(value)}</span>'
+        f'<span class="small">{escape(small)}</span></div>'
+        for name, value, small in figures
+    )
+    st.html(f'<div class="medai-stats">{cells}</div>')

@@ -18,6 +18,12 @@ CSS = """<style>
   padding: .5rem .8rem; border-left: 3px solid #E69F00; border-radius: 4px;
   background: color-mix(in srgb, #E69F00 10%, transparent);}
 .medai-notice b {white-space: nowrap;}
+.medai-answer {font-size: 1.8rem; font-weight: 650; line-height: 1.2; margin: 0;}
+.stHtml .medai-stats {display: grid; grid-template-columns: 1fr 1fr; gap: .5rem 1rem; margin: 0; padding: 0;}
+.medai-stats > div {display: flex; flex-direction: column; line-height: 1.35;}
+.medai-stats .name {font-size: .88rem; opacity: .75;}
+.medai-stats .value {font-size: 1.55rem; line-height: 1.25;}
+.medai-stats .small {font-size: .82rem; opacity: .72;}
 .medai-chips {display: flex; flex-wrap: wrap; gap: .3rem .1rem; align-items: center; font-size: .8rem; margin: 0;}
 .medai-chips span {padding: .12rem .55rem; border-radius: 999px; white-space: nowrap;
   border: 1px solid color-mix(in srgb, currentColor 22%, transparent);}
@@ -29,7 +35,7 @@ CSS = """<style>
 .stHtml .medai-facts dt {margin: 0; font-weight: 400;}
 .stHtml .medai-list {margin: 0; padding-left: 1.1rem; font-size: .95rem; line-height: 1.5;}
 .stHtml .medai-list li {margin: 0 0 .3rem;}
-.st-key-lightbox, [class*="st-key-lightbox"] {background: #000; border-radius: 6px; padding: .4rem;}
+[class*="st-key-lightbox"] {background: #000; border-radius: 6px; padding: .4rem;}
 [class*="st-key-lightbox"] img {object-fit: contain; max-height: 30rem;}
 </style>"""
 

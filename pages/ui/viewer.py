@@ -36,7 +36,7 @@ ZOOM = {
 @st.fragment
 def viewer(scan: Scan, reading: Reading | None) -> None:
     """Show the scan with its controls; a fragment, so that moving the window redraws only this."""
-    low, high = float(scan.values.min()), float(scan.values.max())
+    low, high = float(scan.stored.min()), float(scan.stored.max())
     presets = window_presets(scan, low, high)
     centre_key, width_key, invert_key, preset_key = (
         f"{name}_{scan.digest[:12]}_{scan.plane}_{scan.frame}" for name in ("level", "window", "invert", "preset")
@@ -54,14 +54,14 @@ def viewer(scan: Scan, reading: Reading | None) -> None:
     picture, controls = st.columns([7, 3], gap="medium")
     with controls:
         span = max(high - low, 1.0)
-        step = 1.0 if span > 20 else span / 200
+        step, digits = (1.0, "%.0f") if span > 20 else (span / 200, "%.3g")
         for key, value in ((centre_key, presets["default"][0]), (width_key, presets["default"][1])):
             st.session_state.setdefault(key, value)
         st.selectbox(_("Preset"), list(presets), format_func=preset_name, key=preset_key, on_change=apply_preset)
         limits = [low, high, *(c for c, _w in presets.values())]
-        centre = st.slider(_("Level (centre)"), min(limits), max(limits), step=step, key=centre_key)
+        centre = st.slider(_("Level (centre)"), min(limits), max(limits), step=step, format=digits, key=centre_key)
         widest = max(span * 1.5, *(w for _c, w in presets.values()))
-        width = st.slider(_("Window (width)"), step, widest, step=step, key=width_key)
+        width = st.slider(_("Window (width)"), step, widest, step=step, format=digits, key=width_key)
         invert = st.toggle(_("Invert"), key=invert_key)
         st.button(_("Reset view"), icon=":material/restart_alt:", on_click=reset, width="stretch", key="reset_view")
         st.caption(_("Scroll to zoom, drag to pan, double-click to fit."))
@@ -75,7 +75,7 @@ def viewer(scan: Scan, reading: Reading | None) -> None:
 
 def window_presets(scan: Scan, low: float, high: float) -> dict[str, tuple[float, float]]:
     """Return ``{name: (centre, width)}``: the file's own window first, then what fits its values."""
-    tight = np.percentile(scan.values[:: max(1, scan.values.shape[0] // 512)], [1, 99])
+    tight = np.percentile(scan.stored[:: max(1, scan.stored.shape[0] // 512)], [1, 99])
     presets = {
         "default": (float(scan.window[0]), max(float(scan.window[1]), 1e-3)),
         "full": ((low + high) / 2, max(high - low, 1e-3)),

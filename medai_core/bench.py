@@ -1,0 +1,271 @@
+"""How fast this machine reads: every figure of the speed promise, measured in one run.
+
+    python -m medai_core bench
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from shutil import which
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medai_core.errors import MedAIError
+from medai_core.settings import settings
+
+if TYPE_CHECKING:
+    from medai_core.imaging.explain import Explainer
+    from medai_core.imaging.reader import ScanReader
+
+WIDTH, HEIGHT = 1500, 1200
+MODELS = ("chest_xray", "brain_mri")
+ROOT = Path(__file__).resolve().parents[1]
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+_FIRST_READING = """
+import sys
+from medai_core.imaging.reader import load_reader
+reading = load_reader().read(sys.stdin.buffer.read(), model="chest_xray")
+print(reading.status, flush=True)
+"""
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How often each thing is measured."""
+
+    readings: int = 60
+    networks: int = 100
+    cams: int = 30
+    shaps: int = 8
+    files: int = 200
+    batches: int = 3
+    starts: int = 3
+
+
+def bench(note: Callable[[str], None], counts: Counts | None = None) -> Iterator[Row]:
+    """Measure, and yield a row ``{"what", "median_ms", "p95_ms", "n", "device"}`` for each thing as it is done.
+
+    Parameters
+    ----------
+    note : callable
+        Is told what the figures cannot say.
+    """
+    from medai_core.imaging.reader import load_reader
+    from medai_core.runtime import device_name
+
+    counts, reader = counts or Counts(), load_reader()
+    data, accepted = sample(reader)
+    if not accepted:
+        note("The drawn radiograph is refused by the gate; the scan network is run on it all the same.")
+    for what, times in _all(reader, data, counts, note):
+        yield summary(what, times, device_name())
+
+
+def summary(what: str, times_ms: list[float], device: str) -> Row:
+    """The row of one thing measured, from its times in ms."""
+    median, p95 = np.percentile(times_ms, [50, 95])
+    return {"what": what, "median_ms": round(float(median), 3), "p95_ms": round(float(p95), 3), "n": len(times_ms), "device": device}
+
+
+def timed(run: Callable[[], object], n: int, warm: int = 3) -> list[float]:
+    """Times in ms of `n` runs, after `warm` runs that do not count."""
+    for _ in range(warm):
+        run()
+    times = []
+    for _ in range(n):
+        start = time.perf_counter()
+        run()
+        times.append((time.perf_counter() - start) * 1e3)
+    return times
+
+
+def _all(
+    reader: ScanReader, data: bytes, counts: Counts, note: Callable[[str], None]
+) -> Iterator[tuple[str, list[float]]]:
+    yield from _readings(reader, data, counts)
+    yield from _networks(reader, data, counts)
+    for model in MODELS:
+        yield from _explanations(_explainer(reader, model), _prepared(data), model, counts)
+    yield from _starts(data, counts, note)
+
+
+def _readings(reader: ScanReader, data: bytes, counts: Counts) -> Iterator[tuple[str, list[float]]]:
+    size = f"{WIDTH} × {HEIGHT} JPEG"
+    yield f"{size} → calibrated reading", timed(lambda: _read(reader, data), counts.readings)
+    yield f"{size} → prepared image (intake alone)", timed(lambda: _prepared(data), counts.readings)
+    items = [(str(k), data) for k in range(counts.files)]
+
+    def read_all() -> None:
+        for _, reading in reader.read_many(items, model="chest_xray"):
+            _finish(reader, reading)
+
+    times = [whole / counts.files for whole in timed(read_all, counts.batches, warm=1)]
+    yield f"{counts.files} files of {size}, each", times
+
+
+def _read(reader: ScanReader, data: bytes) -> None:
+    _finish(reader, reader.read(data, model="chest_xray"))
+
+
+def _finish(reader: ScanReader, reading: Any) -> None:
+    """Run the scan network where the gate's refusal of a drawn image has spared it."""
+    if isinstance(reading, MedAIError):
+        raise reading
+    if reading.status != "read" and reading.prepared is not None:
+        model = reader.model("chest_xray")
+        model.answer(model.predict(reading.prepared[None, ..., None])[0])
+
+
+def _prepared(data: bytes) -> NDArray[np.float32]:
+    from medai_core.imaging.prepare import prepare
+    from medai_core.imaging.read import read_scan
+    from medai_core.imaging.reader import DECODE_AT_LEAST
+
+    return prepare(read_scan(data, at_least=DECODE_AT_LEAST).display).image
+
+
+def _networks(reader: ScanReader, data: bytes, counts: Counts) -> Iterator[tuple[str, list[float]]]:
+    image = _prepared(data)[None]
+    yield "gate, one image", timed(lambda: reader.refused(image, "chest_xray"), counts.networks)
+    for model in MODELS:
+        yield f"{model} network, one image", timed(lambda run=reader.model(model): run.predict(image), counts.networks)
+
+
+def _explainer(reader: ScanReader, model: str) -> Explainer:
+    from medai_core.artifacts import load_arrays
+    from medai_core.imaging.explain import Explainer
+
+    loaded = reader.model(model)
+    return Explainer(
+        loaded.network, loaded.run, loaded.scaling, lambda: load_arrays(loaded.bundle, "background")["images"]
+    )
+
+
+def _explanations(
+    explainer: Explainer, image: NDArray[np.float32], model: str, counts: Counts
+) -> Iterator[tuple[str, list[float]]]:
+    methods = (("Grad-CAM", explainer.grad_cam, counts.cams), ("SHAP", explainer.shap, counts.shaps))
+    for name, explain, n in methods:
+        for check, told in ((False, ""), (True, " with its faithfulness check")):
+            times = timed(lambda e=explain, c=check: e(image[..., 0], 1, "", check=c), n, warm=2)
+            yield f"{name}, {model}{told}", times
+
+
+# --------------------------------------------------------------------------------------------- cold starts
+
+
+def _starts(data: bytes, counts: Counts, note: Callable[[str], None]) -> Iterator[tuple[str, list[float]]]:
+    def first_reading() -> None:
+        # Imports, three networks loaded and warmed, one file read: all of it in a new process.
+        subprocess.run([sys.executable, "-c", _FIRST_READING], input=data, cwd=ROOT, capture_output=True, check=True)
+
+    yield "new process → first reading", timed(first_reading, counts.starts, warm=0)
+    browser = next(filter(None, map(which, _BROWSERS)), None)
+    if browser is None or find_spec("playwright") is None:
+        note("Not measured: server start → first page, which needs Chromium and the package playwright.")
+        return
+    yield "server start → first page visible in Chromium", [_first_page(browser) for _ in range(counts.starts)]
+
+
+def _first_page(browser: str) -> float:
+    """Time in ms from starting the app to its first heading in a browser that is open already."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as tool, tempfile.TemporaryFile() as log:
+        page = tool.chromium.launch(executable_path=browser, args=["--no-sandbox"]).new_page()
+        port = _free_port()
+        flags = ["--server.headless=true", f"--server.port={port}", "--server.address=localhost"]
+        start = time.perf_counter()
+        server = subprocess.Popen(
+            [sys.executable, "-m", "streamlit", "run", "app.py", *flags], cwd=ROOT, stdout=log, stderr=log, env=os.environ
+        )
+        try:
+            _open(page, f"http://localhost:{port}")
+            return (time.perf_counter() - start) * 1e3
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def _open(page: Any, address: str, seconds: float = 60) -> None:
+    from playwright.sync_api import Error
+
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            page.goto(address)
+            break
+        except Error:  # nobody listens yet
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+    page.locator("[data-testid=stMain] :is(h1, h2)").first.wait_for(timeout=seconds * 1e3)
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return probe.getsockname()[1]
+
+
+# ------------------------------------------------------------------------------------------- what is read
+
+
+def sample(reader: ScanReader) -> tuple[bytes, bool]:
+    """A full-size radiograph as JPEG bytes, and whether the gate lets it through.
+
+    A shipped sample is taken where one is let through at this size, else a radiograph is drawn.
+    """
+    from medai_core.imaging.read import read_scan
+
+    for path in sorted((settings().assets_dir / "samples").rglob("*")):
+        if not path.is_file():
+            continue
+        try:
+            data = jpeg(read_scan(path.read_bytes()).display)
+            if reader.read(data, model="chest_xray").status == "read":
+                return data, True
+        except MedAIError:  # a sample may be there to show what cannot be read
+            continue
+    data = jpeg(drawn_radiograph())
+    return data, reader.read(data, model="chest_xray").status == "read"
+
+
+def jpeg(picture: NDArray[np.uint8], width: int = WIDTH, height: int = HEIGHT) -> bytes:
+    """Encode a grey picture (H, W), stretched to the given size in pixels."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+def drawn_radiograph(width: int = WIDTH, height: int = HEIGHT, seed: int = 0) -> NDArray[np.uint8]:
+    """Something like a frontal chest radiograph (H, W), drawn in code: nobody's picture."""
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1.25 : 1.25 : width * 1j]
+
+    def blob(cx: float, cy: float, rx: float, ry: float, soft: float = 8.0) -> NDArray[np.float64]:
+        return 1 / (1 + np.exp(soft * (((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2 - 1)))
+
+    body = blob(0, 0.35, 1.05, 1.3, 5)
+    lungs = np.maximum(blob(-0.42, 0.02, 0.34, 0.72), blob(0.42, 0.02, 0.32, 0.7))
+    heart, spine = blob(0.14, 0.38, 0.34, 0.32, 5), np.exp(-((x / 0.09) ** 2))
+    ribs = 0.5 + 0.5 * np.cos(18 * (y + 0.35 * x**2))
+    field = 0.06 + 0.62 * body - 0.42 * lungs + 0.22 * heart * body + 0.16 * spine * body + 0.07 * ribs * body
+    field += np.random.default_rng(seed).normal(0, 0.012, field.shape)
+    return np.round(np.clip(field, 0, 1) * 255).astype(np.uint8)
