@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import io
-import os
 import subprocess
 import sys
 import tempfile
@@ -190,7 +189,7 @@ def _first_page(browser: str) -> float:
         flags = ["--server.headless=true", f"--server.port={port}", "--server.address=localhost"]
         start = time.perf_counter()
         server = subprocess.Popen(
-            [sys.executable, "-m", "streamlit", "run", "app.py", *flags], cwd=ROOT, stdout=log, stderr=log, env=os.environ
+            [sys.executable, "-m", "streamlit", "run", "app.py", *flags], cwd=ROOT, stdout=log, stderr=log
         )
         try:
             _open(page, f"http://localhost:{port}")

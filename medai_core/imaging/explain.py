@@ -29,7 +29,7 @@ Floats = NDArray[np.float32]
 Target = int | Sequence[int]
 Logits = Callable[[Floats], NDArray[np.floating]]
 
-SHAP_SAMPLES = 100
+SHAP_SAMPLES = 60
 SHAP_GROUPS = 5
 CHECK_STEPS = 8
 

@@ -15,7 +15,7 @@ from medai_core.errors import InputError, Message, RefusedInput, say
 from medai_core.imaging.read_dicom_look import Look, element_text, find_look
 from medai_core.imaging.read_dicom_tags import printable, read_tags
 from medai_core.imaging.read_limits import check_frame, check_pixels
-from medai_core.imaging.scan import Scan, apply_window, auto_window, grey_and_colour
+from medai_core.imaging.scan import Scan, apply_window, auto_window, finite, grey_and_colour
 from medai_core.settings import settings
 
 if TYPE_CHECKING:
@@ -104,7 +104,9 @@ def _refuse_deflate_bomb(data: bytes) -> None:
         left -= len(inflater.decompress(packed, 1 << 20))
         packed = inflater.unconsumed_tail
         if left < 0:
-            raise InputError("The DICOM file inflates to more than the {limit} MB read here.", limit=settings().max_file_mb)
+            raise InputError(
+                "The DICOM file inflates to more than the {limit} MB read here.", limit=settings().max_file_mb
+            )
 
 
 def _require_image(ds: Dataset) -> None:
@@ -181,7 +183,7 @@ def _decode(ds: Dataset, frame: int, frames: int) -> NDArray[np.generic]:
     if pixels.shape[:2] != (ds.Rows, ds.Columns):
         raise InputError("The DICOM file is damaged: its pixel data do not fit its rows and columns.")
     pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
-    return np.nan_to_num(pixels, posinf=0, neginf=0) if pixels.dtype.kind == "f" else pixels
+    return finite(pixels) if pixels.dtype.kind == "f" else pixels
 
 
 def _require_matching_codestream(ds: Dataset, frame: int, frames: int) -> None:

@@ -15,6 +15,7 @@ from medai_core.imaging.scan import apply_window
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
+_LARGEST_RESCALE = 1e15  # values stay finite in float32
 _FRAME_ITEMS = ("PixelValueTransformationSequence", "FrameVOILUTSequence", "PixelMeasuresSequence")
 
 
@@ -71,9 +72,7 @@ class Look:
         )
         return (pixels * np.float64(slope) + intercept).astype(np.float32), [note]
 
-    def voi(
-        self, values: NDArray[np.generic]
-    ) -> tuple[NDArray[np.uint8] | None, tuple[float, float], Message | None]:
+    def voi(self, values: NDArray[np.generic]) -> tuple[NDArray[np.uint8] | None, tuple[float, float], Message | None]:
         """Map modality values to grey levels 0 to 255; None when the header says nothing usable.
 
         pydicom's ``apply_windowing`` is not used: it turns a negative rescale slope into an inverted picture.
@@ -154,7 +153,7 @@ def _first(scopes: list[Dataset], keyword: str) -> object | None:
 
 def _numbers(scopes: list[Dataset], keyword: str) -> list[float]:
     value = _first(scopes, keyword)
-    if value is None:
+    if value is None or isinstance(value, bytes):  # bytes: written with an unknown value representation
         return []
     values = [value] if isinstance(value, (int, float, str)) else list(value)
     try:
@@ -167,8 +166,9 @@ def _numbers(scopes: list[Dataset], keyword: str) -> list[float]:
 def _rescale(scopes: list[Dataset]) -> tuple[float, float] | None:
     slope, intercept = _numbers(scopes, "RescaleSlope")[:1], _numbers(scopes, "RescaleIntercept")[:1]
     for name, found in (("RescaleSlope", slope), ("RescaleIntercept", intercept)):
-        if not found and any(name in scope and scope.get_item(name).value for scope in scopes):
-            raise InputError("The DICOM element {name} holds no number.", name=name)
+        present = any(name in scope and scope.get_item(name).value for scope in scopes)
+        if (present and not found) or (found and abs(found[0]) > _LARGEST_RESCALE):
+            raise InputError("The DICOM element {name} holds no usable number.", name=name)
     if not slope and not intercept:
         return None
     slope_value, intercept_value = (slope or [1.0])[0], (intercept or [0.0])[0]

@@ -47,7 +47,15 @@ _MAGIC = (
     (0, b"\x7fELF", "program"),
     (0, b"MZ", "program"),
 )
-_OFFICE_MEMBERS = (b"[Content_Types].xml", b"_rels/", b"docProps/", b"word/", b"xl/", b"ppt/", b"mimetypeapplication/vnd")
+_OFFICE_MEMBERS = (
+    b"[Content_Types].xml",
+    b"_rels/",
+    b"docProps/",
+    b"word/",
+    b"xl/",
+    b"ppt/",
+    b"mimetypeapplication/vnd",
+)
 _HTML = (b"<!doctype html", b"<html", b"<head", b"<body")
 _CMS_ENVELOPE = bytes.fromhex("06092a864886f70d0107")  # OID 1.2.840.113549.1.7, PS3.10 7.4 Secure DICOM File
 _EXPLICIT_VRS = frozenset(

@@ -5,14 +5,19 @@ from __future__ import annotations
 import gzip
 import io
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medai_core.errors import InputError, say
+from medai_core.errors import InputError, Message, say
 from medai_core.imaging.read_limits import check_frame, check_pixels
-from medai_core.imaging.scan import Scan, apply_window, auto_window
+from medai_core.imaging.scan import Scan, apply_window, auto_window, finite
 from medai_core.settings import settings
+
+if TYPE_CHECKING:
+    from nibabel.arrayproxy import ArrayProxy
+    from nibabel.nifti1 import Nifti1Header
 
 PLANES = ("sagittal", "coronal", "axial")
 """By the canonical axis (right, anterior, superior) that each plane stands upright on."""
@@ -22,8 +27,7 @@ _ANISOTROPIC = 1.5
 
 @dataclass(frozen=True, eq=False)
 class _Volume:
-    header: object
-    proxy: object
+    proxy: ArrayProxy
     shape: tuple[int, int, int]  # in the order of the file
     spacing: tuple[float, float, float]
     orientation: NDArray[np.float64]  # (3, 2): canonical axis and direction of each file axis
@@ -62,22 +66,6 @@ def read_nifti(data: bytes, digest: str, frame: int | None, plane: str | None) -
     frame = check_frame(frame, size[plane] // 2, size[plane])
     values = _slice(volume, canonical.index(PLANES.index(plane)), frame, canonical)
     low, high = auto_window(values)
-    trace = [
-        say("NIfTI volume of {shape} voxels, {dtype}", shape=_times(volume.shape), dtype=str(volume.proxy.dtype)),
-        say("{plane} slice {number} of {total}", plane=plane, number=frame + 1, total=size[plane]),
-    ]
-    if volume.proxy.slope != 1 or volume.proxy.inter != 0:
-        trace.insert(
-            1,
-            say(
-                "rescale ×{slope} {intercept}",
-                slope=f"{volume.proxy.slope:g}",
-                intercept=f"{volume.proxy.inter:+g}".replace("-", "−"),
-            ),
-        )
-    if len(volume.proxy.shape) > 3 and int(np.prod(volume.proxy.shape[3:])) > 1:
-        trace.append(say("first of {total} volumes", total=int(np.prod(volume.proxy.shape[3:]))))
-    trace.append(say("no window: 1st to 99th percentile shown"))
     rows, columns = _in_plane(plane)
     return Scan(
         stored=values,
@@ -91,8 +79,21 @@ def read_nifti(data: bytes, digest: str, frame: int | None, plane: str | None) -
         plane=plane,
         planes=planes,
         spacing_mm=(thickness[rows], thickness[columns]),
-        trace=tuple(trace),
+        trace=_trace(volume.proxy, volume.shape, plane, frame, size[plane]),
     )
+
+
+def _trace(proxy: ArrayProxy, shape: tuple[int, ...], plane: str, frame: int, frames: int) -> tuple[Message, ...]:
+    trace = [say("NIfTI volume of {shape} voxels, {dtype}", shape=_times(shape), dtype=str(proxy.dtype))]
+    volumes = int(np.prod(proxy.shape[3:]))
+    if volumes > 1:
+        trace.append(say("first of {total} volumes", total=volumes))
+    if (proxy.slope, proxy.inter) != (1, 0):
+        slope, intercept = f"{proxy.slope:g}".replace("-", "−"), f"{proxy.inter:+g}".replace("-", "−")
+        trace.append(say("rescale ×{slope} {intercept}", slope=slope, intercept=intercept))
+    trace.append(say("{plane} slice {number} of {total}", plane=plane, number=frame + 1, total=frames))
+    trace.append(say("no window: 1st to 99th percentile shown"))
+    return tuple(trace)
 
 
 def _in_plane(plane: str) -> tuple[str, str]:
@@ -107,7 +108,9 @@ def _in_plane(plane: str) -> tuple[str, str]:
 def _chosen_plane(plane: str | None, planes: tuple[str, ...], thickness: dict[str, float]) -> str:
     if plane is not None:
         if plane not in planes:
-            raise InputError("`plane` must be one of {planes}, got {plane}", planes=", ".join(planes), plane=repr(plane))
+            raise InputError(
+                "`plane` must be one of {planes}, got {plane}", planes=", ".join(planes), plane=repr(plane)
+            )
         return plane
     thickest = max(planes, key=lambda name: thickness[name])
     thick = thickness[thickest] > _ANISOTROPIC * min(thickness[name] for name in planes)
@@ -125,8 +128,7 @@ def _slice(volume: _Volume, file_axis: int, frame: int, canonical: list[int]) ->
     if canonical[rest[0]] > canonical[rest[1]]:
         picture = picture.T
     # Now (lower canonical axis, higher canonical axis), both growing; shown with both falling.
-    picture = np.nan_to_num(picture.T[::-1, ::-1].astype(np.float32), posinf=0, neginf=0)
-    return np.ascontiguousarray(picture)
+    return finite(np.ascontiguousarray(picture.T[::-1, ::-1]))
 
 
 def _open(data: bytes) -> _Volume:
@@ -154,7 +156,6 @@ def _open(data: bytes) -> _Volume:
         raise InputError("The NIfTI file is damaged: its orientation is no orientation.")
     spacing = [abs(float(mm)) for mm in (*header.get_zooms(), 1.0, 1.0)[:3]]
     return _Volume(
-        header,
         ArrayProxy(io.BytesIO(volume), header),
         shape[:3],
         tuple(mm if np.isfinite(mm) and mm > 0 else 1.0 for mm in spacing),
@@ -162,7 +163,7 @@ def _open(data: bytes) -> _Volume:
     )
 
 
-def _first_volume_end(header: object, shape: tuple[int, ...], dtype: np.dtype) -> int:
+def _first_volume_end(header: Nifti1Header, shape: tuple[int, ...], dtype: np.dtype) -> int:
     """Bytes of the file up to the end of the first volume, after checking them against the limits."""
     for a, b in ((0, 1), (0, 2), (1, 2)):
         check_pixels(shape[a], shape[b])

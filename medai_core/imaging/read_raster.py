@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 from medai_core.errors import InputError, Message, say
 from medai_core.imaging.read_limits import check_frame, check_pixels
-from medai_core.imaging.scan import Scan, apply_window, auto_window, grey_and_colour
+from medai_core.imaging.scan import Scan, apply_window, auto_window, finite, grey_and_colour
 from medai_core.settings import settings
 
 # Pillow warns about every odd tag and tifffile logs what it then raises: a picture is read, or an error says why.
@@ -169,7 +169,8 @@ def _pixels(image: Image.Image, trace: list[Message]) -> NDArray[np.generic]:
     if image.mode.startswith("I;16"):
         return np.asarray(image).astype(np.uint16, copy=False)
     if image.mode in _DEEP:
-        return np.nan_to_num(np.asarray(image), posinf=0, neginf=0)
+        values = np.asarray(image)
+        return finite(values) if image.mode == "F" else values
     if image.mode == "1":
         return np.asarray(image.convert("L"))
     if image.mode == "CMYK":
@@ -220,7 +221,7 @@ def _read_tiff_page(data: bytes, frame: int | None) -> tuple[_Picture, int, int]
         pixels = np.moveaxis(pixels, 0, -1)
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (3, 4)):
         raise InputError("A TIFF page of shape {shape} is no single picture.", shape=" × ".join(map(str, pixels.shape)))
-    pixels = np.nan_to_num(pixels.astype(pixels.dtype.newbyteorder("="), copy=False), posinf=0, neginf=0)
+    pixels = finite(pixels) if pixels.dtype.kind == "f" else pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     trace: list[Message] = []
     if pixels.ndim == 3:
         if pixels.dtype != np.uint8:

@@ -121,7 +121,11 @@ def _cautions(scan: Scan, model: str) -> tuple[Message, ...]:
     age = next((tag.value for tag in scan.tags if tag.keyword == "PatientAge"), "")
     if model == "chest_xray" and age[:3].isdigit() and age.endswith("Y") and int(age[:3]) >= ADULT_YEARS:
         years = int(age[:3])
-        return (say("The file says the patient is {age} years old; the model was made for children aged 1 to 5.", age=years),)
+        return (
+            say(
+                "The file says the patient is {age} years old; the model was made for children aged 1 to 5.", age=years
+            ),
+        )
     return ()
 
 
@@ -129,6 +133,20 @@ def _without_pixels(scan: Scan) -> Scan:
     """What is left to ask of a scan once it is prepared: dozens of a batch wait at once, each of many megabytes."""
     nothing = np.zeros((0, 0), np.uint8)
     return replace(scan, stored=nothing, display=nothing, colour=None)
+
+
+def _gated(scan: Scan, report: GateReport, trace: tuple[Message, ...]) -> Reading:
+    """Return a reading that says what the gate said; the model's answer is still missing."""
+    return Reading(
+        "read" if report.accepted else "refused",
+        report.code,
+        report.reason,
+        scan.digest,
+        gate=report,
+        trace=trace,
+        frame=scan.frame,
+        frames=scan.frames,
+    )
 
 
 class ScanReader:
@@ -255,20 +273,7 @@ class ScanReader:
                 return _Taken(_without_pixels(scan), prepared.image, scan.trace + prepared.trace)
             except RefusedInput as refusal:
                 report = GateReport(False, "too_small", refusal.message)
-        return _Taken(None, None, (), self._reading(scan, report, scan.trace))
-
-    def _reading(self, scan: Scan, report: GateReport, trace: tuple[Message, ...]) -> Reading:
-        """Return a reading that says what the gate said; the model's answer is still missing."""
-        return Reading(
-            "read" if report.accepted else "refused",
-            report.code,
-            report.reason,
-            scan.digest,
-            gate=report,
-            trace=trace,
-            frame=scan.frame,
-            frames=scan.frames,
-        )
+        return _Taken(None, None, (), _gated(scan, report, scan.trace))
 
     def _answer(self, taken: Sequence[_Taken], asked: str | None) -> list[Reading]:
         """Send what intake let through to the gate and to the chosen models, each in one batch."""
@@ -284,7 +289,7 @@ class ScanReader:
             wanted = asked or gate.model_from_tags(item.scan)
             one = {name: output[row : row + 1] for name, output in outputs.items()}
             model, report = gate.judge(one, self._limits, wanted)
-            readings[k] = replace(self._reading(item.scan, report, item.trace), prepared=item.image[..., 0])
+            readings[k] = replace(_gated(item.scan, report, item.trace), prepared=item.image[..., 0])
             if report.accepted:
                 readings[k] = replace(readings[k], cautions=_cautions(item.scan, model))
                 chosen.setdefault(model, []).append(row)

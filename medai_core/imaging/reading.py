@@ -85,7 +85,7 @@ class Reading:
     prepared : NDArray[np.float32] or None
         (128, 128) in [0, 1], what the network saw.
     seconds : float
-        From bytes to answer; for one of many files its share of the networks' time, without the decoding.
+        From bytes to answer; for one of many files its share of what its batch took.
     """
 
     status: str

@@ -128,6 +128,14 @@ def _linear(values: NDArray[np.generic], low: float, high: float) -> NDArray[np.
     return np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
 
 
+def finite(values: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Floats as float32, with everything that is no sensible number (NaN, infinite, beyond 1e20) as 0."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = values.astype(np.float32)
+    values[~(np.abs(values) < 1e20)] = 0
+    return values
+
+
 def auto_window(values: NDArray[np.generic], keep: NDArray[np.bool_] | None = None) -> tuple[float, float]:
     """Low and high end of a window from the 1st to the 99th percentile of the values.
 

@@ -134,10 +134,12 @@ def show(name: str, digest: str, scan: object, reading: object, frame: int | Non
 
 def tabs(name: str, digest: str, scan: object, reading: object, frame: int | None, plane: str | None) -> None:
     """Show the tabs; only the open one is computed."""
-    read = reading.status == "read"
-    titles = {"explain": _("Explanation"), "viewer": _("Viewer"), "gate": _("Input check"), "tags": _("DICOM tags")}
-    titles["report"] = _("Report")
-    wanted = [tab for tab in titles if read or tab not in ("explain", "report")]
+    titles = {
+        "explain": _("Explanation"), "viewer": _("Viewer"), "gate": _("Input check"), "tags": _("DICOM tags"),
+        "report": _("Report"),
+    }  # fmt: skip
+    # A refusal is about the input check; there is nothing to explain.
+    wanted = list(titles) if reading.status == "read" else ["gate", "viewer", "tags", "report"]
     opened = dict(zip(wanted, st.tabs([titles[tab] for tab in wanted], key="scan_tabs", on_change="rerun"), strict=True))
     key = (digest, frame, plane, reading.model, reading.version)
     for code, tab in opened.items():

@@ -11,7 +11,7 @@ from medai_core.errors import MedAIError
 from pages.ui import charts, loaders
 from pages.ui.frame import bullets, facts, page, problem
 from pages.ui.language import _
-from pages.ui.words import interval, label_name, metric_name, model_name, plain
+from pages.ui.words import capital, interval, label_name, metric_name, model_name, plain, split_name
 
 
 def main() -> None:
@@ -38,7 +38,7 @@ def card(found: Any) -> None:
     identity(found)
     purpose(found.card)
     st.subheader(_("Performance on unseen cases"), anchor=False)
-    performance(found.metrics)
+    performance(found.metrics, str(found.card.get("metrics_note", "")))
     plots(found.metrics, found.id)
     data(found.card)
     for title, field in ((_("Known failure modes"), "failure_modes"), (_("Notes on explanations"), "explanation_notes")):
@@ -77,29 +77,31 @@ def purpose(card: Mapping[str, Any]) -> None:
         facts([(_("Population"), _(text(card["population"])))])
 
 
-def performance(metrics: Mapping[str, Any]) -> None:
+def performance(metrics: Mapping[str, Any], note: str) -> None:
     """Show the figures with their intervals, beside the baseline's."""
-    baseline = {(row["metric"], row.get("split")): row for row in metrics.get("baseline", [])}
     rows = metrics.get("figures", [])
     if not rows:
         st.caption(_("The bundle holds no figures."))
         return
-    st.dataframe(
-        {
-            _("Figure"): [metric_name(row["metric"]) for row in rows],
-            _("On"): [_(row.get("split", "")) for row in rows],
-            _("This model (95% interval)"): [interval(row) for row in rows],
-            _("Baseline network"): [
-                interval(baseline[key]) if (key := (row["metric"], row.get("split"))) in baseline else "–" for row in rows
-            ],
-            "n": [row.get("n") for row in rows],
-        },
-        hide_index=True,
-        key="figures",
-        height="content",
-    )
-    for note in metrics.get("notes", []):
-        st.caption(plain(_(note)))
+    parts = list(dict.fromkeys(row.get("split", "") for row in rows))
+    part = parts[0]
+    if len(parts) > 1:
+        part = st.selectbox(_("Measured on"), parts, format_func=lambda name: capital(split_name(name)), width=340)
+    baseline = {(row["metric"], row.get("split", "")): row for row in metrics.get("baseline", [])}
+    shown = [row for row in rows if row.get("split", "") == part]
+    beside = [baseline.get((row["metric"], part)) for row in shown]
+    table = {
+        _("Figure"): [metric_name(row["metric"]) for row in shown],
+        _("This model (95% interval)"): [interval(row) for row in shown],
+    }
+    if any(beside):
+        table[_("Baseline (95% interval)")] = [interval(row) if row else "–" for row in beside]
+    table["n"] = [row.get("n") for row in shown]
+    st.dataframe(table, hide_index=True, key="figures", height="content" if len(shown) < 14 else 480)
+    if note:
+        st.info(plain(_(note)), icon=":material/info:")
+    for line in metrics.get("notes", []):
+        st.caption(plain(_(line)))
 
 
 def plots(metrics: Mapping[str, Any], model: str) -> None:

@@ -24,13 +24,15 @@ from pages.ui.words import (
     model_name,
     percent,
     plain,
+    point_name,
     refusal_title,
     signal_name,
+    split_name,
 )
 
 DEFAULT_PREVALENCE = 0.10
 # What a reader wants to know first of a model's performance, if the bundle has it.
-HEADLINES = ("auc", "roc_auc", "accuracy", "sensitivity", "specificity")
+HEADLINES = ("AUC", "accuracy, all")
 
 
 def answer_card(reading: Reading) -> None:
@@ -64,7 +66,7 @@ def _prediction_set(reading: Reading) -> None:
             .format(label=labels[0] if labels else ""),
             icon=":material/check_circle:",
         )  # fmt: skip
-    st.caption("● " + _("in the prediction set; hatched or grey: outside it."))
+    st.caption("● " + _("in the prediction set; grey: outside it."))
 
 
 def refusal_card(reading: Reading) -> None:
@@ -114,7 +116,7 @@ def operating_point(reading: Reading) -> None:
     if point is None or reading.finding_probability is None:
         return
     finding = label_name(point.finding)
-    st.subheader(_("Operating point: {name}").format(name=plain(tell(point.name))), anchor=False)
+    st.subheader(_("Operating point: {name}").format(name=plain(point_name(point.name))), anchor=False)
     side = _("above") if reading.above_threshold else _("below")
     st.write(
         _("{finding}: probability {p}, {side} the threshold of {threshold}.").format(
@@ -175,14 +177,12 @@ def model_panel(model: str) -> None:
         bullets([_(item) for item in card["not_for"]])
 
 
-def headline_figures(metrics: Mapping[str, Any], most: int = 3) -> list[tuple[str, str, str]]:
-    """Return ``(name, split, value with interval)`` of the figures a reader asks for first."""
-    rows = metrics.get("figures", [])
-    ranked = sorted(
-        (row for row in rows if row["metric"] in HEADLINES),
-        key=lambda row: (row.get("split") != "test", HEADLINES.index(row["metric"])),
-    )
-    return [(metric_name(row["metric"]), _(row.get("split", "")), interval(row)) for row in ranked[:most]]
+def headline_figures(metrics: Mapping[str, Any], most: int = 4) -> list[tuple[str, str, str]]:
+    """Return ``(name, part of the data, value with interval)`` of the figures a reader asks for first."""
+    rows = [row for row in metrics.get("figures", []) if row["metric"].startswith(HEADLINES)]
+    parts = list(dict.fromkeys(row.get("split", "") for row in rows))[:2]
+    shown = [row for part in parts for row in rows if row.get("split", "") == part]
+    return [(metric_name(row["metric"]), split_name(row.get("split", "")), interval(row)) for row in shown[:most]]
 
 
 def _text(value: object) -> str:

@@ -29,7 +29,7 @@ def draw(figure: go.Figure, key: str, alt: str, height: int, config: Mapping[str
 
 
 def probability_bars(probabilities: Mapping[str, float], chosen: Sequence[str], key: str) -> None:
-    """Draw calibrated probabilities; labels of the prediction set are filled, the others hatched."""
+    """Draw calibrated probabilities; labels of the prediction set carry a dot, the others are grey."""
     labels = sorted(probabilities, key=probabilities.__getitem__)
     values = [probabilities[label] for label in labels]
     inside = [label in chosen for label in labels]

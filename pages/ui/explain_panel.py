@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import streamlit as st
 from PIL import Image
 
 from medai_core.errors import MedAIError
-from medai_core.imaging.explain import Explanation, overlay
+from medai_core.imaging.heatmap import overlay
 from medai_core.imaging.reading import Reading
 from pages.ui import charts, loaders
 from pages.ui.frame import problem
 from pages.ui.language import _
 from pages.ui.words import label_name
+
+if TYPE_CHECKING:
+    from medai_core.imaging.explain import Explanation
 
 SHOWN_PX = 640
 METHODS = {"grad_cam": "Grad-CAM", "shap": "SHAP"}
@@ -52,6 +57,7 @@ def explanation_panel(reading: Reading, display: np.ndarray, key: tuple[object, 
 
 def _controls(reading: Reading) -> tuple[str, str, float]:
     labels = sorted(reading.probabilities, key=lambda name: -reading.probabilities[name])
+    labels += [reading.operating_point.finding] if reading.operating_point else []
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         method = st.segmented_control(
             _("Method"), list(METHODS), format_func=METHODS.__getitem__, default="grad_cam", required=True,

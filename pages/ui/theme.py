@@ -38,6 +38,10 @@ CSS = """<style>
 [class*="st-key-lightbox"] {background: #000; border-radius: 6px; padding: .4rem;}
 [class*="st-key-lightbox"] img {object-fit: contain; max-height: 30rem;}
 </style>"""
+# Streamlit writes white on the primary colour, which is too light for that in the dark theme.
+DARK_CSS = """<style>
+[data-testid="stBaseButton-primary"], [data-testid="stBaseButton-primary"]:hover {color: #0B1117;}
+</style>"""
 
 
 def dark() -> bool:
@@ -57,4 +61,4 @@ def muted() -> str:
 
 def styles() -> None:
     """Put the style sheet into the page."""
-    st.html(CSS)
+    st.html(CSS + DARK_CSS if dark() else CSS)

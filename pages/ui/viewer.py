@@ -58,7 +58,8 @@ def viewer(scan: Scan, reading: Reading | None) -> None:
         for key, value in ((centre_key, presets["default"][0]), (width_key, presets["default"][1])):
             st.session_state.setdefault(key, value)
         st.selectbox(_("Preset"), list(presets), format_func=preset_name, key=preset_key, on_change=apply_preset)
-        limits = [low, high, *(c for c, _w in presets.values())]
+        own, around = presets["default"]
+        limits = [low, high, own - around / 2, own + around / 2, *(c for c, _w in presets.values())]
         centre = st.slider(_("Level (centre)"), min(limits), max(limits), step=step, format=digits, key=centre_key)
         widest = max(span * 1.5, *(w for _c, w in presets.values()))
         width = st.slider(_("Window (width)"), step, widest, step=step, format=digits, key=width_key)

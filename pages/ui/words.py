@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
+from medai_core.errors import Message
 from medai_core.metrics import Interval
 from pages.ui.language import _, language, tell
 
@@ -92,23 +94,70 @@ def signal_name(code: str) -> str:
 
 
 def metric_name(code: str) -> str:
-    """Return the name of a figure of merit."""
+    """Return the name of a figure of merit as bundles write it."""
     names = {
-        "auc": _("AUC"),
-        "roc_auc": _("AUC"),
-        "accuracy": _("Accuracy"),
-        "balanced_accuracy": _("Balanced accuracy"),
-        "sensitivity": _("Sensitivity"),
-        "specificity": _("Specificity"),
-        "brier": _("Brier score"),
-        "ece": _("Expected calibration error"),
-        "expected_calibration_error": _("Expected calibration error"),
-        "log_loss": _("Log loss"),
-        "coverage": _("Coverage of the prediction set"),
-        "set_size": _("Mean size of the prediction set"),
-        "macro_f1": _("Macro F1"),
+        "AUC, pneumonia": _("AUC, pneumonia"),
+        "accuracy, pneumonia or not": _("accuracy, pneumonia or not"),
+        "sensitivity, pneumonia": _("sensitivity, pneumonia"),
+        "specificity, pneumonia": _("specificity, pneumonia"),
+        "accuracy among pneumonia labels": _("accuracy among pneumonia labels"),
+        "AUC, tumour": _("AUC, tumour"),
+        "accuracy, tumour or not": _("accuracy, tumour or not"),
+        "sensitivity, tumour": _("sensitivity, tumour"),
+        "specificity, tumour": _("specificity, tumour"),
+        "accuracy among tumour labels": _("accuracy among tumour labels"),
+        "accuracy, all labels": _("accuracy, all labels"),
+        "expected calibration error": _("expected calibration error"),
+        "Brier score": _("Brier score"),
+        "coverage of the prediction set": _("coverage of the prediction set"),
+        "answered alone (one label in the set)": _("answered alone (one label in the set)"),
+        "refused by the gate": _("refused by the gate"),
+        "right images refused": _("right images refused"),
     }
-    return names.get(code, code.replace("_", " ").capitalize())
+    if code in names:
+        return capital(names[code])
+    if gate := GATE_METRIC.fullmatch(code):
+        model, against, refused = gate.groups()
+        if not against and not refused:
+            return f"{model_name(model)}: {names['right images refused']}"
+        template = _("{model}: AUROC against “{kind}”") if against else _("{model}: “{kind}” refused")
+        return template.format(model=model_name(model), kind=kind_name(against or refused))
+    return capital(code)
+
+
+GATE_METRIC = re.compile(r"(\w+): (?:AUROC against (\w+)|(\w+) refused|right images refused)")
+
+
+def split_name(code: str) -> str:
+    """Return the name of the part of the data a figure was measured on."""
+    names = {
+        "test": _("test"),
+        "held-out sessions": _("held-out sessions"),
+        "held-out folds": _("held-out folds"),
+    }
+    base, _comma, rest = code.partition(", ")
+    if rest == "duplicates removed":
+        return _("{part}, duplicates removed").format(part=names.get(base, base))
+    if session := re.fullmatch(r"held-out session (\d+)", code):
+        return _("held-out session {n}").format(n=session[1])
+    return names.get(code, code)
+
+
+def point_name(code: str) -> str:
+    """Return the name of an operating point."""
+    return {"balanced": _("balanced")}.get(code, code)
+
+
+def report_word(message: Message | str) -> str:
+    """Return a sentence or a code of the core in the visitor's language, for the printed report."""
+    for known in (signal_name, metric_name, split_name, point_name):
+        if isinstance(message, str) and (said := known(message)).lower() != message.lower().replace("_", " "):
+            return said
+    return tell(message)
+
+
+def capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def percent(value: float, digits: int = 1) -> str:

@@ -31,7 +31,9 @@ def ramp(dtype: type = np.uint8, shape: tuple[int, int] = (24, 40), low: int = 0
     return np.rint(low + steps * (high - low)).astype(dtype)
 
 
-def dataset(pixels: np.ndarray, syntax: str = ExplicitVRLittleEndian, bits: int | None = None, **elements: object) -> Dataset:
+def dataset(
+    pixels: np.ndarray, syntax: str = ExplicitVRLittleEndian, bits: int | None = None, **elements: object
+) -> Dataset:
     """A minimal DICOM image; ``pixels`` is (H, W), (H, W, 3) or, with NumberOfFrames, (frames, H, W)."""
     ds = Dataset()
     ds.file_meta = FileMetaDataset()

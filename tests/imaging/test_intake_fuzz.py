@@ -75,7 +75,7 @@ def check(data: bytes, **options: object) -> None:
         return
     assert scan.display.ndim == 2 and scan.display.dtype == np.uint8 and scan.display.size
     assert scan.values.shape == scan.display.shape and scan.values.dtype == np.float32
-    assert np.isfinite(scan.values).all() or scan.kind == "DICOM"  # a rescale may overflow
+    assert np.isfinite(scan.values).all()
     assert scan.render(*scan.window).shape == scan.display.shape
     assert 0 <= scan.frame < max(scan.frames, 1)
     assert all(len(tag.value) <= 120 for tag in scan.tags)
@@ -120,7 +120,9 @@ def test_random_bytes(data: bytes) -> None:
 
 @quick
 @given(
-    st.sampled_from([value[:n] for value in (*other_files().values(), bundled("CT_small.dcm")) for n in (4, 8, 12, 60, 150)]),
+    st.sampled_from(
+        [value[:n] for value in (*other_files().values(), bundled("CT_small.dcm")) for n in (4, 8, 12, 60, 150)]
+    ),
     st.binary(max_size=400),
 )
 def test_random_bytes_behind_a_true_beginning(head: bytes, tail: bytes) -> None:

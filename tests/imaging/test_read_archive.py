@@ -46,7 +46,13 @@ def test_folders_and_leavings_are_skipped() -> None:
 
 @pytest.mark.parametrize(
     ("name", "shown"),
-    [("../../etc/passwd", "etc/passwd"), ("/abs.dcm", "abs.dcm"), ("C:\\x\\..\\y.dcm", "x/y.dcm"), ("a\n\x1b[0m.dcm", "a[0m.dcm"), ("..", "?")],
+    [
+        ("../../etc/passwd", "etc/passwd"),
+        ("/abs.dcm", "abs.dcm"),
+        ("C:\\x\\..\\y.dcm", "x/y.dcm"),
+        ("a\n\x1b[0m.dcm", "a[0m.dcm"),
+        ("..", "?"),
+    ],
 )
 def test_names_are_harmless(name: str, shown: str) -> None:
     assert [m.name for m in walk(zipped((name, b"x")))] == [shown]

@@ -27,6 +27,11 @@ pytestmark = [
 ]
 
 
+WEB_PAGE = "This is a web page, not a scan: a download that needed a sign-in often ends like this."
+OFFICE = "This is an office document, not a scan; export the image itself as DICOM, PNG or JPEG."
+UNKNOWN = "This is no kind of scan known here; DICOM, NIfTI, PNG, JPEG, TIFF, WebP, BMP and GIF can be read."
+
+
 def sentence(data: bytes, error: type[MedAIError] = InputError, **options: object) -> str:
     with pytest.raises(error) as caught:
         read_scan(data, **options)
@@ -47,19 +52,19 @@ def zipped(name: str, data: bytes) -> bytes:
         (b"Findings: clear lungs.\n" * 20, "This is a text file, not a scan."),
         ("Röntgen".encode("utf-16"), "This is a text file, not a scan."),
         ('{"key": "值"}'.encode(), "This is a text file, not a scan."),
-        (b"\n <!DOCTYPE html><html></html>", "This is a web page, not a scan: a download that needed a sign-in often ends like this."),
+        (b"\n <!DOCTYPE html><html></html>", WEB_PAGE),
         (b"%PDF-1.7\n%\xe2\xe3", "This is a PDF document, not a scan; export the image itself as DICOM, PNG or JPEG."),
-        (zipped("[Content_Types].xml", b"<w/>"), "This is an office document, not a scan; export the image itself as DICOM, PNG or JPEG."),
-        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "This is an office document, not a scan; export the image itself as DICOM, PNG or JPEG."),
+        (zipped("[Content_Types].xml", b"<w/>"), OFFICE),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), OFFICE),
         (zipped("a.png", b"x"), "This is a ZIP archive inside another file; unpack it and give its files."),
         (gzip.compress(b"x" * 2000), "This is a gzip archive; unpack it, or give a ZIP archive."),
         (b"7z\xbc\xaf\x27\x1c" + bytes(60), "This is a 7-Zip archive; unpack it, or give a ZIP archive."),
         (b"Rar!\x1a\x07\x01\x00" + bytes(60), "This is a RAR archive; unpack it, or give a ZIP archive."),
-        (bytes.fromhex("3080 0609 2a864886f70d010703".replace(" ", "")) + bytes(50), "This file is encrypted; decrypt it first."),
+        (bytes.fromhex("308006092a864886f70d010703") + bytes(50), "This file is encrypted; decrypt it first."),
         (b"\0\0\0\x18ftypheic" + bytes(40), "HEIC files cannot be read; export the image as DICOM, PNG or JPEG."),
         (b"\0\0\0\x18ftypmp42" + bytes(40), "MP4 files cannot be read; export the image as DICOM, PNG or JPEG."),
         (b"NRRD0004\n" + bytes(40), "NRRD files cannot be read; export the image as DICOM, PNG or JPEG."),
-        (bytes(range(256)) * 4, "This is no kind of scan known here; DICOM, NIfTI, PNG, JPEG, TIFF, WebP, BMP and GIF can be read."),
+        (bytes(range(256)) * 4, UNKNOWN),
     ],
 )  # fmt: skip
 def test_no_scan_at_all(data: bytes, expected: str) -> None:
@@ -98,7 +103,9 @@ def test_cut_off_pictures(kind: str, share: float) -> None:
     assert sentence(data[: int(len(data) * share)]).startswith(f"The {name} file is ")
 
 
-@pytest.mark.parametrize("name", ["CT_small.dcm", "MR_small.dcm", "MR_small_RLE.dcm", "MR_small_jp2klossless.dcm", "SC_rgb_jpeg.dcm"])
+@pytest.mark.parametrize(
+    "name", ["CT_small.dcm", "MR_small.dcm", "MR_small_RLE.dcm", "MR_small_jp2klossless.dcm", "SC_rgb_jpeg.dcm"]
+)
 @pytest.mark.parametrize("share", [0.6, 0.95])
 def test_cut_off_dicom(name: str, share: float) -> None:
     data = bundled(name)
@@ -142,7 +149,7 @@ def test_damaged_dicom() -> None:
 
 def test_rescale_that_is_no_number() -> None:
     data = dicom(ramp(), RescaleSlope="1.25", RescaleIntercept="0").replace(b"1.25", b"1,25")
-    assert sentence(data) == "The DICOM element RescaleSlope holds no number."
+    assert sentence(data) == "The DICOM element RescaleSlope holds no usable number."
 
 
 def test_damaged_rle_ends_in_a_sentence() -> None:
@@ -187,7 +194,10 @@ def test_pdf_in_dicom() -> None:
 @pytest.mark.parametrize(
     ("uid", "expected"),
     [
-        ("1.2.840.10008.1.2.4.102", "(MPEG-4 AVC/H.264 High Profile / Level 4.1) is a video; export the wanted picture"),
+        (
+            "1.2.840.10008.1.2.4.102",
+            "(MPEG-4 AVC/H.264 High Profile / Level 4.1) is a video; export the wanted picture",
+        ),
         ("1.2.840.10008.1.2.4.94", "(JPIP Referenced) cannot be decoded; save the file uncompressed, for example with"),
         ("1.2.840.113619.5.2", "cannot be decoded; save the file uncompressed, for example with `gdcmconv --raw`."),
     ],
@@ -214,7 +224,9 @@ def test_missing_decoder_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     ds = dataset(ramp(shape=(64, 80)))
     ds.compress(JPEG2000Lossless)
     monkeypatch.setattr(JPEG2000LosslessDecoder, "_available", {})
-    monkeypatch.setattr(JPEG2000LosslessDecoder, "_unavailable", {"pylibjpeg": ("pylibjpeg>=2.0", "pylibjpeg-openjpeg>=2.0")})
+    monkeypatch.setattr(
+        JPEG2000LosslessDecoder, "_unavailable", {"pylibjpeg": ("pylibjpeg>=2.0", "pylibjpeg-openjpeg>=2.0")}
+    )
     message = sentence(saved(ds))
     assert "1.2.840.10008.1.2.4.90" in message and "needs a decoder that is not installed" in message
     assert "pylibjpeg-openjpeg>=2.0" in message
@@ -276,7 +288,9 @@ def test_bomb_inside_a_compressed_frame(kind: str) -> None:
     ds.PixelData = encapsulate([raster(Image.new("L", (640, 480)), kind)])
     ds["PixelData"].VR = "OB"
     ds["PixelData"].is_undefined_length = True
-    assert sentence(saved(ds)) == "The DICOM file is damaged: its compressed pixel data do not fit its rows and columns."
+    assert (
+        sentence(saved(ds)) == "The DICOM file is damaged: its compressed pixel data do not fit its rows and columns."
+    )
 
 
 def test_deflate_bomb(monkeypatch: pytest.MonkeyPatch) -> None:

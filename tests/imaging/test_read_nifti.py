@@ -52,7 +52,9 @@ def test_which_side_is_where() -> None:
     data = np.zeros(SHAPE, np.int16)
     data[6, 8, 10] = 5  # right, anterior, superior
     for plane, last in (("axial", 10), ("coronal", 8), ("sagittal", 6)):
-        assert read_scan(nifti(data), plane=plane, frame=last).values[0, 0] == 5, "right and front left, front and head up"
+        assert read_scan(nifti(data), plane=plane, frame=last).values[0, 0] == 5, (
+            "right and front left, front and head up"
+        )
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int32, np.float32, np.float64])

@@ -39,7 +39,9 @@ def test_8_bit_grey_is_kept_to_the_bit(kind: str) -> None:
     assert np.array_equal(scan.render(*scan.window), scan.display)
 
 
-@pytest.mark.parametrize(("kind", "options"), [("JPEG", {"quality": 97}), ("WEBP", {"quality": 97}), ("JPEG", {"progressive": True})])
+@pytest.mark.parametrize(
+    ("kind", "options"), [("JPEG", {"quality": 97}), ("WEBP", {"quality": 97}), ("JPEG", {"progressive": True})]
+)
 def test_lossy_grey(kind: str, options: dict[str, object]) -> None:
     scan = read_scan(raster(ramp(), kind, **options))
     assert np.abs(scan.display.astype(int) - ramp()).mean() < 4
@@ -110,7 +112,9 @@ def test_palette_and_one_bit() -> None:
     bilevel = ramp() > 100
     scan = read_scan(raster(Image.fromarray(bilevel), "PNG"))
     assert np.array_equal(scan.display, bilevel * np.uint8(255)) and trace(scan)[0] == "1-bit PNG"
-    assert np.array_equal(read_scan(raster(Image.fromarray(bilevel), "TIFF", compression="group4")).display, scan.display)
+    assert np.array_equal(
+        read_scan(raster(Image.fromarray(bilevel), "TIFF", compression="group4")).display, scan.display
+    )
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -142,14 +146,17 @@ def test_cmyk_jpeg() -> None:
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 @pytest.mark.parametrize(
-    ("shape", "at_least", "factor"), [((600, 750), 150, 4), ((600, 750), 301, 1), ((1200, 1500), 448, 2), ((1200, 1500), 100, 8)]
+    ("shape", "at_least", "factor"),
+    [((600, 750), 150, 4), ((600, 750), 301, 1), ((1200, 1500), 448, 2), ((1200, 1500), 100, 8)],
 )
 def test_reduced_decoding(mode: str, shape: tuple[int, int], at_least: int, factor: int) -> None:
     image = Image.fromarray(ramp(shape=shape)).convert(mode)
     data = raster(image, "JPEG")
     scan, full = read_scan(data, at_least=at_least), read_scan(data)
     assert scan.full_shape == full.full_shape == shape
-    assert scan.display.shape == (-(-shape[0] // factor), -(-shape[1] // factor)) and min(scan.display.shape) >= at_least
+    assert (
+        scan.display.shape == (-(-shape[0] // factor), -(-shape[1] // factor)) and min(scan.display.shape) >= at_least
+    )
     assert (f"decoded at 1/{factor} size" in trace(scan)) == (factor > 1)
     smaller = np.asarray(Image.fromarray(full.display).reduce(factor))
     assert np.abs(scan.display[: smaller.shape[0]].astype(int) - smaller).mean() < 2

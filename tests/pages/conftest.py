@@ -92,9 +92,9 @@ def fake_bundle(model: str) -> SimpleNamespace:
     """Return a bundle as the artifacts module would."""
     labels = list(LABELS.get(model, ("ok", "photograph")))
     figures = [
-        {"metric": "auc", "value": 0.981, "low": 0.972, "high": 0.989, "n": 620, "split": "test"},
-        {"metric": "accuracy", "value": 0.934, "low": 0.912, "high": 0.953, "n": 620, "split": "test"},
-        {"metric": "ece", "value": 0.021, "low": 0.015, "high": 0.034, "n": 620, "split": "test"},
+        {"metric": "AUC, pneumonia", "value": 0.981, "low": 0.972, "high": 0.989, "n": 620, "split": "test"},
+        {"metric": "accuracy, all labels", "value": 0.934, "low": 0.912, "high": 0.953, "n": 620, "split": "test"},
+        {"metric": "expected calibration error", "value": 0.021, "low": 0.015, "high": 0.034, "n": 620, "split": "test"},
     ]
     counts = [[80 if i == j else 4 for j in range(len(labels))] for i in range(len(labels))]
     return SimpleNamespace(
