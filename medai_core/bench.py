@@ -76,7 +76,8 @@ def bench(note: Callable[[str], None], counts: Counts | None = None) -> Iterator
 def summary(what: str, times_ms: list[float], device: str) -> Row:
     """The row of one thing measured, from its times in ms."""
     median, p95 = np.percentile(times_ms, [50, 95])
-    return {"what": what, "median_ms": round(float(median), 3), "p95_ms": round(float(p95), 3), "n": len(times_ms), "device": device}
+    times = {"median_ms": round(float(median), 3), "p95_ms": round(float(p95), 3), "n": len(times_ms)}
+    return {"what": what, **times, "device": device}
 
 
 def timed(run: Callable[[], object], n: int, warm: int = 3) -> list[float]:
@@ -97,7 +98,7 @@ def _all(
     yield from _readings(reader, data, counts)
     yield from _networks(reader, data, counts)
     for model in MODELS:
-        yield from _explanations(_explainer(reader, model), _prepared(data), model, counts)
+        yield from _explanations(reader.model(model).explainer, _prepared(data), model, counts)
     yield from _starts(data, counts, note)
 
 
@@ -140,17 +141,8 @@ def _networks(reader: ScanReader, data: bytes, counts: Counts) -> Iterator[tuple
     image = _prepared(data)[None]
     yield "gate, one image", timed(lambda: reader.refused(image, "chest_xray"), counts.networks)
     for model in MODELS:
-        yield f"{model} network, one image", timed(lambda run=reader.model(model): run.predict(image), counts.networks)
-
-
-def _explainer(reader: ScanReader, model: str) -> Explainer:
-    from medai_core.artifacts import load_arrays
-    from medai_core.imaging.explain import Explainer
-
-    loaded = reader.model(model)
-    return Explainer(
-        loaded.network, loaded.run, loaded.scaling, lambda: load_arrays(loaded.bundle, "background")["images"]
-    )
+        loaded = reader.model(model)
+        yield f"{model} network, one image", timed(lambda one=loaded: one.predict(image), counts.networks)
 
 
 def _explanations(

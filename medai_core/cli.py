@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 DECIMALS = 6
 INTERRUPTED = 130
+SAMPLES = "samples"
 
 Row = dict[str, Any]
 Emit = Callable[[Row], None]
@@ -102,7 +103,8 @@ def _models(args: argparse.Namespace, emit: Emit) -> bool:
     start_networks()
     device, all_well = device_name(), True
     for entry in registry.MODELS.values():
-        row: Row = {"id": entry.id, "task": entry.task, "version": None, "digest_ok": False, "device": device, "size_mb": None}
+        row: Row = {"id": entry.id, "task": entry.task, "version": None, "digest_ok": False}
+        row |= {"device": device, "size_mb": None}
         try:
             found = registry.bundle(entry.id)
             row |= {"version": found.version, "digest_ok": True, "size_mb": found.size_mb}
@@ -251,6 +253,12 @@ class _Bars:
 
 def _train(args: argparse.Namespace, emit: Emit) -> bool:
     start_networks()
+    if args.model == SAMPLES:
+        from medai_core.imaging.train_samples import make_samples
+
+        for row in make_samples(args.data, args.out):
+            emit(row)
+        return True
     with contextlib.closing(_Bars(emit)) as progress:
         made = _trainer(args.model)(args.data, args.out, progress)
     note(f"{made.path}: version {made.version}, {made.size_mb:.1f} MB, digest {made.digest}")
@@ -284,13 +292,16 @@ def ship(made: Bundle) -> None:
 
 
 def _train_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", choices=list(registry.MODELS), help="%(choices)s")
+    kinds = [*registry.MODELS, SAMPLES]
+    parser.add_argument("model", metavar="MODEL", choices=kinds, help="%(choices)s (the demonstration images)")
     parser.add_argument("--data", required=True, type=Path, metavar="DIR", help="the public data (README names them)")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="becomes the bundle; checkpoints go to DIR.work")
-    parser.add_argument("--pin", action="store_true", help="make it the shipped model: copy to assets/models, pin its digest")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="the result; checkpoints go to DIR.work")
+    parser.add_argument("--pin", action="store_true", help="ship the result: copy it to assets/models, pin its digest")
 
 
 def _train_text(row: Row) -> str:
+    if "epoch" not in row:
+        return f"{row['file']}: {row['title']}"
     rest = ", ".join(f"{name} {value}" for name, value in row.items() if name not in ("part", "epoch", "of"))
     return f"{row.get('part', '')} epoch {row['epoch']} of {row.get('of', '?')}: {rest}"
 
@@ -308,7 +319,8 @@ def _bench(args: argparse.Namespace, emit: Emit) -> bool:
 
 
 def _bench_text(row: Row) -> str:
-    return f"{row['what']:<58} {row['median_ms']:9.1f} ms  p95 {row['p95_ms']:9.1f} ms  n = {row['n']:<4} {row['device']}"
+    times = f"{row['median_ms']:9.1f} ms  p95 {row['p95_ms']:9.1f} ms  n = {row['n']:<4}"
+    return f"{row['what']:<58} {times} {row['device']}"
 
 
 # --------------------------------------------------------------------------------------- table and main
@@ -331,7 +343,8 @@ COMMANDS = (
 
 def parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
-    top = argparse.ArgumentParser("python -m medai_core", description="MedAI. Not a medical device.", allow_abbrev=False)
+    name, summary = "python -m medai_core", "MedAI. Not a medical device."
+    top = argparse.ArgumentParser(name, description=summary, allow_abbrev=False)
     top.add_argument("--version", action="version", version=__version__)
     below = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in COMMANDS:
@@ -357,7 +370,7 @@ def _emitter(args: argparse.Namespace, out: TextIO) -> Emit:
     def emit(row: Row) -> None:
         row = _plain(row)
         line = json.dumps(row, allow_nan=False) if args.json else args.chosen.text(row)
-        with tqdm.external_write_mode(out):  # a progress bar on the same terminal makes way
+        with tqdm.external_write_mode(sys.stderr):  # a progress bar makes way
             print(line, file=out, flush=True)
 
     return emit

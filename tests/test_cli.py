@@ -224,11 +224,16 @@ def test_an_archive_may_be_larger_than_a_file(here, monkeypatch, fresh_settings)
     ]
 
 
-def test_odd_file_names_survive(tmp_path):
-    name = os.fsencode(tmp_path) + b"/\xff\xe5.png"
-    Path(os.fsdecode(name)).write_bytes(b"junk, but longer than a head")
-    done = subprocess.run([sys.executable, "-m", "medai_core", "scan", name + b"x", "--json"], cwd=ROOT, capture_output=True)
-    assert os.fsencode(json.loads(done.stdout)["file"]) == name + b"x"
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_odd_file_names_survive(here, options):
+    name = b"\xff\xe5.png"
+    command = [sys.executable, "-m", "medai_core", "scan", name, *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True)
+    assert (done.returncode, done.stderr) == (1, b"")
+    if options:
+        assert os.fsencode(json.loads(done.stdout)["file"]) == name
+    else:
+        assert done.stdout.startswith(b"\\udcff\\udce5.png: error: ")
 
 
 # ----------------------------------------------------------------------------------- models, evaluate, bench
@@ -319,6 +324,15 @@ def test_pinning_ships_the_bundle(trained, here, capsys, out):
     assert (home / "card.yaml").exists()
     assert (home / "old.txt").exists() == (out != "out")
     assert [path.name for path in home.parent.iterdir()] == ["brain_mri"]
+
+
+def test_the_samples_are_rebuilt_by_a_command(capsys, monkeypatch):
+    row = {"file": "a.png", "label": "viral", "model": "chest_xray", "title": "A radiograph"}
+    fake = SimpleNamespace(make_samples=lambda data, out: [row])
+    monkeypatch.setitem(sys.modules, "medai_core.imaging.train_samples", fake)
+    assert run(capsys, "train", "samples", "--data", ".", "--out", "out")[:2] == (0, [row])
+    assert cli.main(["train", "samples", "--data", ".", "--out", "out"]) == 0
+    assert capsys.readouterr().out == "a.png: A radiograph\n"
 
 
 @pytest.mark.parametrize("model", registry.MODELS)

@@ -6,7 +6,7 @@ Nothing here is needed to read a scan.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,8 @@ LABELS: dict[str, tuple[str, ...]] = {
     "brain_mri": ("glioma", "meningioma", "notumor", "pituitary"),
 }
 NEAR_DUPLICATE = 0.99
+PUBLIC_TEST = ("test", "testing")
+"""The public releases' own test folders: training never looks into them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +132,7 @@ def _relative_order(streams: NDArray[np.str_], numbers: NDArray[np.int64]) -> ND
     return order
 
 
-def load_scans(model: str, folder: Path) -> ScanSet:
+def load_scans(model: str, folder: Path, leave_out: Collection[str] = ()) -> ScanSet:
     """Read every labelled image below `folder`, in name order.
 
     Parameters
@@ -138,6 +140,8 @@ def load_scans(model: str, folder: Path) -> ScanSet:
     model : {"chest_xray", "brain_mri"}
         Whose labels and file names to expect: folders NORMAL and PNEUMONIA, or the four class names,
         at any depth.
+    leave_out : collection of str
+        Names of folders below `folder`, in lower case, that are passed over.
 
     Raises
     ------
@@ -148,7 +152,8 @@ def load_scans(model: str, folder: Path) -> ScanSet:
         raise InputError("`model` must be one of {known}, got {name}", known=", ".join(IDENTITIES), name=repr(model))
     identify = IDENTITIES[model]
     files = [path for path in sorted(Path(folder).rglob("*")) if path.is_file() and not path.name.startswith(".")]
-    found = [(path, who) for path in files if (who := identify(path))]
+    wanted = (path for path in files if not {part.lower() for part in path.relative_to(folder).parts} & set(leave_out))
+    found = [(path, who) for path in wanted if (who := identify(path))]
     if not found:
         raise InputError(
             "No labelled image was found below {folder}: expected folders {labels}.",

@@ -21,13 +21,14 @@ def members(paths: Iterable[str]) -> Iterator[Member]:
     A path that does not exist, or a file that cannot be opened, comes as a member with its error.
     """
     for path in paths:
-        count = 0
-        for count, found in enumerate(_walk(path), 1):
+        empty = True
+        for found in _walk(path):
+            empty = False
             if found.error is None:
                 yield from _opened(found.name)
             else:
                 yield found
-        if not count:
+        if empty:
             log.warning("There are no files in %s", path)
 
 

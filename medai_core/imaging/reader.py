@@ -77,7 +77,7 @@ class ScanModel:
                 Interval(**point["specificity"]),
             ),
             stored["conformal"]["threshold"],
-            Explainer(network, run, scaling, lambda: load_arrays(bundle, "background")["images"]),
+            Explainer(network, run, scaling, lambda: _background(bundle)),
         )
 
     def predict(self, images: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -104,6 +104,11 @@ class ScanModel:
             "operating_point": self.operating_point,
             "urgency": max(finding, 0.5) if refer else finding,
         }
+
+
+def _background(bundle: Bundle) -> NDArray[np.float32]:
+    """Return SHAP's background images (N, 128, 128, 1) in [0, 1]."""
+    return load_arrays(bundle, "background")["images"][..., None].astype(np.float32) / 255.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -144,6 +144,34 @@ class Report(keras.callbacks.Callback):
         self.progress({"part": self.part, "epoch": epoch + 1, "of": self.epochs, **figures})
 
 
+class Place(keras.callbacks.Callback):
+    """Lets a resumed run go on with the batches and random views it would have had.
+
+    Keras' own backup holds weights and optimizer, but neither the epoch of the batches nor the state of the
+    layers' random generators.
+    """
+
+    def __init__(self, batches: Batches, kept: Path):
+        super().__init__()
+        self.batches, self.kept, self.fresh = batches, kept, True
+
+    def _states(self) -> list[keras.Variable]:
+        return [variable for variable in self.model.variables if variable.name == "seed_generator_state"]
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        # Counted from 1: Keras looks at the data once, which it counts as an epoch, before the first.
+        self.batches.epoch = epoch + 1
+        stored = json.loads(self.kept.read_text()) if self.fresh and epoch and self.kept.exists() else None
+        self.fresh = False
+        if stored and stored["epoch"] == epoch:
+            for state, value in zip(self._states(), stored["states"], strict=True):
+                state.assign(value)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        states = [np.asarray(keras.ops.convert_to_numpy(state)).tolist() for state in self._states()]
+        self.kept.write_text(json.dumps({"epoch": epoch + 1, "states": states}))
+
+
 def _fit(network: keras.Model, batches: Batches, recipe: Recipe, epochs: int, work: Path, progress: Progress) -> None:
     steps = epochs * len(batches)
     rate = keras.optimizers.schedules.CosineDecay(
@@ -155,9 +183,7 @@ def _fit(network: keras.Model, batches: Batches, recipe: Recipe, epochs: int, wo
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     network.compile(optimizer, keras.losses.CategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
     backup = keras.callbacks.BackupAndRestore(work / f"{network.name}.backup", delete_checkpoint=False)
-    # A resumed run starts in the middle: the batches must be those of that epoch, not of the first.
-    place = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: setattr(batches, "epoch", epoch))
-    callbacks = [backup, place, Report(progress, network.name, epochs)]
+    callbacks = [backup, Place(batches, work / f"{network.name}.seeds.json"), Report(progress, network.name, epochs)]
     network.fit(batches, epochs=epochs, verbose=0, shuffle=False, callbacks=callbacks)
     optimizer.finalize_variable_values(network.trainable_variables)
 

@@ -20,7 +20,7 @@ from medai_core import metrics
 from medai_core.artifacts import Bundle, save_bundle
 from medai_core.calibration import VectorScaling, conformal_threshold, prevalence_weights, reliability_curve
 from medai_core.imaging.cards import CARDS
-from medai_core.imaging.dataset import LABELS, ScanSet, load_scans
+from medai_core.imaging.dataset import LABELS, PUBLIC_TEST, ScanSet, load_scans
 from medai_core.imaging.evaluate import (
     FINDINGS,
     THRESHOLD,
@@ -52,8 +52,8 @@ def _interval(rows: Figures, metric: str) -> dict[str, object]:
     return next({key: row[key] for key in ("value", "low", "high")} for row in rows if row["metric"] == metric)
 
 
-def background(images: NDArray[np.uint8], seed: int) -> NDArray[np.float32]:
-    """Return mean images (up to 16, 128, 128, 1) of clusters of the training images: SHAP's point of comparison.
+def background(images: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
+    """Return mean images (up to 16, 128, 128) of clusters of the training images: SHAP's point of comparison.
 
     Each is the average of at least 40 images, nobody's picture; of fewer images there is one average.
     """
@@ -64,7 +64,7 @@ def background(images: NDArray[np.uint8], seed: int) -> NDArray[np.float32]:
     cluster = MiniBatchKMeans(clusters, n_init=3, random_state=seed).fit_predict(small)
     parts = [cluster == k for k in range(clusters) if (cluster == k).sum() >= LEAST_IMAGES]
     means = [images[mine].mean(0) for mine in parts] or [images.mean(0)]
-    return np.stack(means)[..., None].astype(np.float32) / 255.0
+    return np.round(np.stack(means)).astype(np.uint8)
 
 
 def libraries() -> dict[str, str]:
@@ -212,7 +212,7 @@ def train_scan_model(model: str, data: Path, out: Path, progress: Progress) -> B
     out : Path
         Becomes the bundle; checkpoints are kept beside it in ``<out>.work``.
     """
-    recipe, scans = RECIPES[model], load_scans(model, data)
+    recipe, scans = RECIPES[model], load_scans(model, data, leave_out=PUBLIC_TEST)
     work = out.with_name(f"{out.name}.work")
     members, split, held_out = train_members(model, scans, work, progress)
     baseline = train_baseline(scans, ~split.test & (split.fold != 0), recipe, work, progress)

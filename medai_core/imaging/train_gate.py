@@ -14,7 +14,7 @@ from medai_core.artifacts import Bundle, save_bundle
 from medai_core.imaging.augment import OtherDevice
 from medai_core.imaging.cards import CARDS
 from medai_core.imaging.counterexamples import DRAWN, SPOILED
-from medai_core.imaging.dataset import load_scans
+from medai_core.imaging.dataset import PUBLIC_TEST, load_scans
 from medai_core.imaging.gate import KINDS, MODELS, SIGNALS, Limits, measure
 from medai_core.imaging.network import build_autoencoder, build_gate_classifier, join_gate
 from medai_core.imaging.prepare import SIZE
@@ -174,34 +174,44 @@ def set_limits(gate: keras.Model, known: Images, held_out: Images, recipe: GateR
     return Limits(limits, means, precisions)
 
 
-def excess(
-    gate: keras.Model, limits: Limits, model: str, images: NDArray[np.uint8], signals: Sequence[str] = SIGNALS
-) -> NDArray[np.float32]:
-    """Return how far each image (N,) is beyond the limits: its largest signal over the limit; above 1 is refused."""
+def excess(gate: keras.Model, limits: Limits, model: str, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return each signal of each image over its limit, (N, 3) in the order of `SIGNALS`; above 1 is refused."""
     measured = measure(outputs_of(gate, images), model, limits.means[model], limits.precisions[model])
-    relative = measured / np.array([limits.limits[model][name] for name in SIGNALS])
-    return relative[:, [SIGNALS.index(name) for name in signals]].max(1)
+    return measured / np.array([limits.limits[model][name] for name in SIGNALS], np.float32)
 
 
-def figures(gate: keras.Model, limits: Limits, test: Images, seed: int, signals: Sequence[str] = SIGNALS) -> Rows:
-    """Measure, per model, right images refused and, per kind of wrong image, AUROC and share refused."""
-    drawn, rows = draw(DRAWN_FOR_TEST, seed), []
+def excesses(gate: keras.Model, limits: Limits, test: Images, seed: int) -> dict[str, dict[str, NDArray[np.float32]]]:
+    """Return model → kind of image → :func:`excess`; the right images are the kind named like the model."""
+    drawn, found = draw(DRAWN_FOR_TEST, seed), {}
+    for model, other in zip(MODELS, reversed(MODELS), strict=True):
+        kinds = {model: test[model], **spoil(test[model], seed + 1), **drawn, "other_modality": test[other]}
+        found[model] = {kind: excess(gate, limits, model, images) for kind, images in kinds.items()}
+    return found
+
+
+def rows_of(measured: Mapping[str, Mapping[str, NDArray[np.float32]]], signals: Sequence[str] = SIGNALS) -> Rows:
+    """Return, per model, the share of right ones that `signals` refuse and, per kind of wrong one, AUROC and share."""
+    columns, rows = [SIGNALS.index(name) for name in signals], []
 
     def share(metric: str, score: NDArray[np.float32]) -> None:
         interval = wilson(int((score > 1).sum()), len(score))
         rows.append({"metric": metric, **interval.to_dict(), "n": len(score), "split": "test"})
 
-    for number, model in enumerate(MODELS):
-        right = excess(gate, limits, model, test[model], signals)
+    for model, kinds in measured.items():
+        scores = {kind: beyond[:, columns].max(1) for kind, beyond in kinds.items()}
+        right = scores.pop(model)
         share(f"{model}: right images refused", right)
-        wrong = {**spoil(test[model], seed + 1), **drawn, "other_modality": test[MODELS[1 - number]]}
-        for kind, images in wrong.items():
-            score = excess(gate, limits, model, images, signals)
-            outcome = np.r_[np.zeros(len(right)), np.ones(len(score))].astype(bool)
+        for kind, score in scores.items():
+            outcome = np.repeat([False, True], [len(right), len(score)])
             auc = bootstrap(roc_auc, np.r_[right, score], outcome, n=200)
             rows.append({"metric": f"{model}: AUROC against {kind}", **auc.to_dict(), "n": len(score), "split": "test"})
             share(f"{model}: {kind} refused", score)
     return rows
+
+
+def figures(gate: keras.Model, limits: Limits, test: Images, seed: int) -> Rows:
+    """Measure the gate on right images (N, 128, 128) of each model and on wrong ones made with another seed."""
+    return rows_of(excesses(gate, limits, test, seed))
 
 
 def train_gate(data: Path, out: Path, progress: Progress) -> Bundle:
@@ -211,7 +221,7 @@ def train_gate(data: Path, out: Path, progress: Progress) -> Bundle:
     """
     recipe, parts = GateRecipe(), {}
     for model in MODELS:
-        scans = load_scans(model, data)
+        scans = load_scans(model, data, leave_out=PUBLIC_TEST)
         parts[model] = scans.images, split_scans(model, scans, RECIPES[model])
     known = {model: images[split.fold > 0] for model, (images, split) in parts.items()}
     held_out = {model: images[split.fold == 0] for model, (images, split) in parts.items()}
@@ -221,11 +231,11 @@ def train_gate(data: Path, out: Path, progress: Progress) -> Bundle:
     preprocessing = {"size": SIZE, "kinds": list(KINDS), "limits": limits.limits, "version": VERSION}
     arrays = {f"{model}_mean": limits.means[model] for model in MODELS}
     arrays |= {f"{model}_precision": limits.precisions[model] for model in MODELS}
-    rows = figures(gate, limits, test, recipe.seed + 1)
+    measured = excesses(gate, limits, test, recipe.seed + 1)
     # The autoencoder alone is what the gate would be without its other signals.
-    baseline = figures(gate, limits, test, recipe.seed + 1, ("reconstruction",))
+    baseline = rows_of(measured, ("reconstruction",))
     named = {"known": known, "held_out": held_out, "test": test}
     counts = {model: {name: len(part[model]) for name, part in named.items()} for model in MODELS}
-    document = {"figures": rows, "baseline": baseline, "notes": CARDS["scan_gate"]["notes"]}
+    document = {"figures": rows_of(measured), "baseline": baseline, "notes": CARDS["scan_gate"]["notes"]}
     card = card_of("scan_gate", counts, recipe.seed)
     return save_bundle(out, gate, card, preprocessing, document, {"features": arrays})

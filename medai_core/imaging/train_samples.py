@@ -20,7 +20,7 @@ from medai_core import registry
 from medai_core.artifacts import load_model
 from medai_core.errors import ArtifactError
 from medai_core.imaging.counterexamples import document
-from medai_core.imaging.dataset import LABELS, load_scans
+from medai_core.imaging.dataset import LABELS, PUBLIC_TEST, load_scans
 from medai_core.imaging.prepare import VIA
 from medai_core.imaging.reader import ScanReader, load_reader
 
@@ -129,7 +129,7 @@ def make_samples(data: Path, out: Path, seed: int = 7) -> list[dict[str, str]]:
         rows.append({"file": name, **row})
 
     for model, labels in LABELS.items():
-        scans = load_scans(model, data)
+        scans = load_scans(model, data, leave_out=PUBLIC_TEST)
         codes = encoder.predict(scans.images[..., None].astype(np.float32) / 255.0, batch_size=64, verbose=0)
         for number, label in enumerate(labels):
             pictures = draw_label(decoder, codes[scans.labels == number], model, label, reader, rng)

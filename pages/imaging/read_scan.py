@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import streamlit as st
 
 from medai_core.errors import InputError, MedAIError, RefusedInput
+from medai_core.imaging.reading import Reading
 from pages.ui import answer, loaders, reports, uploads, viewer
 from pages.ui.explain_panel import explanation_panel
-from pages.ui.frame import page, problem
+from pages.ui.frame import chips, page, problem
 from pages.ui.gallery import sample_gallery
 from pages.ui.language import _
+from pages.ui.uploads import Opened
 from pages.ui.words import megabytes, model_name, plain
 
-PLANES = ("axial", "coronal", "sagittal")
+if TYPE_CHECKING:
+    from medai_core.imaging.read import Scan
 
 
 def main() -> None:
@@ -29,18 +34,20 @@ def main() -> None:
         name, data = chosen_member(held)
         digest = held.digest if name == held.name else f"{held.digest}/{name}"
         scan, frame, plane = chosen_frame(digest, data)
-        model = chosen_model()
-        with st.spinner(_("Reading")):
-            reading = loaders.reading(digest, data, model, frame, plane)
     except RefusedInput as refusal:
-        from medai_core.imaging.reading import Reading
-
-        answer.refusal_card(Reading("refused", "unsupported", refusal.message, held.digest))
+        answer.refusal_card(Reading("refused", "not_read", refusal.message, held.digest))
         return
     except MedAIError as error:
         problem(error, held.name)
         return
-    show(name, digest, scan, reading, frame, plane)
+    model = chosen_model()
+    reading = None
+    try:
+        with st.spinner(_("Reading")):
+            reading = loaders.reading(digest, data, model, frame, plane)
+    except MedAIError as error:
+        problem(error, held.name)
+    show(Opened(name, digest, scan, reading, frame, plane))
 
 
 def ask_for_file() -> None:
@@ -79,7 +86,7 @@ def chosen_member(held: uploads.Held) -> tuple[str, bytes]:
     return member, loaders.member_data(held.name, held.data, member)
 
 
-def chosen_frame(digest: str, data: bytes) -> tuple[object, int | None, str | None]:
+def chosen_frame(digest: str, data: bytes) -> tuple[Scan, int | None, str | None]:
     """Return the scan, and frame and plane as chosen where there is a choice."""
     key = digest[:12] + digest[64:]
     plane = st.session_state.get(f"plane_{key}")
@@ -112,50 +119,44 @@ def chosen_model() -> str:
     )  # fmt: skip
 
 
-def show(name: str, digest: str, scan: object, reading: object, frame: int | None, plane: str | None) -> None:
+def show(opened: Opened) -> None:
     """Show the answer beside the scan, then everything else in tabs."""
+    reading = opened.reading
     left, right = st.columns([5, 6], gap="medium")
     with left:
         with st.container(key="lightbox_scan"):
-            st.image(scan.display, width="stretch", alt=_("The scan"))
-        answer.trace_row(reading)
-        if reading.status == "read":
+            st.image(opened.scan.display, width="stretch", alt=_("The scan"))
+        chips(reading.trace if reading else opened.scan.trace)
+        if opened.read:
             with st.container(border=True):
                 answer.model_panel(reading.model)
     with right:
-        if reading.status == "read":
+        if opened.read:
             answer.answer_card(reading)
             with st.container(border=True):
                 answer.operating_point(reading)
-        else:
+        elif reading is not None:
             answer.refusal_card(reading)
-    tabs(name, digest, scan, reading, frame, plane)
+    tabs(opened)
 
 
-def tabs(name: str, digest: str, scan: object, reading: object, frame: int | None, plane: str | None) -> None:
-    """Show the tabs; only the open one is computed."""
-    titles = {
-        "explain": _("Explanation"), "viewer": _("Viewer"), "gate": _("Input check"), "tags": _("DICOM tags"),
-        "report": _("Report"),
-    }  # fmt: skip
-    # A refusal is about the input check; there is nothing to explain.
-    wanted = list(titles) if reading.status == "read" else ["gate", "viewer", "tags", "report"]
-    opened = dict(zip(wanted, st.tabs([titles[tab] for tab in wanted], key="scan_tabs", on_change="rerun"), strict=True))
-    key = (digest, frame, plane, reading.model, reading.version)
-    for code, tab in opened.items():
-        if not tab.open:
-            continue
-        with tab:
-            if code == "explain":
-                explanation_panel(reading, scan.display, key)
-            elif code == "viewer":
-                viewer.viewer(scan, reading)
-            elif code == "gate":
-                answer.gate_panel(reading)
-            elif code == "tags":
-                viewer.tag_table(scan)
-            else:
-                reports.downloads(name, scan, reading, key)
+def tabs(opened: Opened) -> None:
+    """Show the tabs; only the open one is computed. Without a reading, viewer and tags still work."""
+    scan, reading = opened.scan, opened.reading
+    panels = {
+        "explain": (_("Explanation"), lambda: explanation_panel(reading, scan.display, opened.key)),
+        "viewer": (_("Viewer"), lambda: viewer.viewer(scan, reading)),
+        "gate": (_("Input check"), lambda: answer.gate_panel(reading)),
+        "tags": (_("DICOM tags"), lambda: viewer.tag_table(scan)),
+        "report": (_("Report"), lambda: reports.downloads(opened.name, scan, reading, opened.key)),
+    }
+    wanted = ["viewer", "tags"] if reading is None else ["gate", "viewer", "tags", "report"]
+    wanted = list(panels) if opened.read else wanted
+    shown = st.tabs([panels[panel][0] for panel in wanted], key="scan_tabs", on_change="rerun")
+    for tab, panel in zip(shown, wanted, strict=True):
+        if tab.open:
+            with tab:
+                panels[panel][1]()
 
 
 main()

@@ -13,7 +13,7 @@ from medai_core.errors import MedAIError
 from medai_core.imaging.reading import OperatingPoint, Reading
 from medai_core.metrics import Interval, ppv_npv
 from pages.ui import charts, loaders
-from pages.ui.frame import bullets, chips, facts, stats
+from pages.ui.frame import bullets, facts, stats
 from pages.ui.language import _, tell
 from pages.ui.words import (
     interval,
@@ -187,9 +187,3 @@ def headline_figures(metrics: Mapping[str, Any], most: int = 4) -> list[tuple[st
 
 def _text(value: object) -> str:
     return " ".join(str(item) for item in value) if isinstance(value, list) else str(value or "")
-
-
-def trace_row(reading: Reading) -> None:
-    """Show what was done to the pixels."""
-    if reading.trace:
-        chips(reading.trace)

@@ -2,38 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
 
-from pages.ui import uploads
+from pages.ui import loaders, uploads
 from pages.ui.language import _
 from pages.ui.samples import Sample, samples
 
 SCAN_PAGE = "pages/imaging/read_scan.py"
-PER_ROW = 4
+PER_ROW = 6
 
 
-def sample_gallery(key: str) -> None:
+def sample_gallery(key: str, one_per_label: bool = False) -> None:
     """Show the shipped synthetic images; one click opens one on the scan page."""
-    found = samples()
+    found: Sequence[Sample] = samples()
+    if one_per_label:
+        found = list({sample.label: sample for sample in reversed(found)}.values())[::-1]
     if not found:
         return
     st.subheader(_("Try a sample"), anchor=False)
     st.caption(_("These images are synthetic: drawn by a computer, of no patient."))
     for start in range(0, len(found), PER_ROW):
         for column, sample in zip(st.columns(PER_ROW), found[start : start + PER_ROW], strict=False):
-            with column, st.container(border=True, key=f"{key}_sample_{sample.path.stem}"):
+            with column, st.container(border=True, height="stretch", vertical_alignment="distribute"):
                 _card(sample, key)
 
 
 def _card(sample: Sample, key: str) -> None:
-    st.image(str(sample.path), width="stretch", alt=_(sample.title))
-    st.caption(_(sample.title))
-    if st.button(_("Open"), key=f"{key}_open_{sample.path.stem}", width="stretch"):
+    title = _(sample.title)
+    with st.container(gap="xsmall"):
+        st.image(loaders.thumbnail(str(sample.path)), width="stretch", alt=title)
+        st.caption(title)
+    if st.button(_("Open"), key=f"{key}_open_{sample.path.name}", width="stretch"):
         open_sample(sample)
 
 
 def open_sample(sample: Sample) -> None:
     """Open a sample on the scan page."""
     uploads.let_go()
-    uploads.hold(sample.path.name, sample.path.read_bytes(), sample=_(sample.title))
+    uploads.hold(sample.path.name, sample.path.read_bytes(), sample=True)
     st.switch_page(SCAN_PAGE)

@@ -7,9 +7,12 @@ arrays when it hashes them, so a small edit could otherwise return a stale resul
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import streamlit as st
+from PIL import Image
 
 from medai_core.errors import ArtifactError, InputError
 
@@ -143,6 +146,15 @@ def member_data(name: str, data: bytes, member: str) -> bytes:
         if found.name == member and found.error is None:
             return found.data
     raise InputError("The archive {name} holds no file {member}.", name=name, member=member)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def thumbnail(path: str) -> np.ndarray:
+    """Return a shipped sample as a small picture (224, 224); samples are no one's, so all visitors share it."""
+    from medai_core.imaging.read import read_scan
+
+    small = Image.fromarray(read_scan(Path(path).read_bytes()).display)
+    return np.asarray(small.resize((224, 224), Image.Resampling.BILINEAR))
 
 
 def device() -> str:

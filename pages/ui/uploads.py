@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import streamlit as st
+
+if TYPE_CHECKING:
+    from medai_core.imaging.read import Scan
+    from medai_core.imaging.reading import Reading
 
 SCAN = "held_scan"
 ROUND = "upload_round"
@@ -20,14 +25,36 @@ class Held:
     name: str
     data: bytes
     digest: str
-    sample: str = ""
+    sample: bool = False
 
     @property
     def size(self) -> int:
         return len(self.data)
 
 
-def hold(name: str, data: bytes, sample: str = "") -> Held:
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """What the scan page shows: one frame of one file, and its reading if there is one."""
+
+    name: str
+    digest: str
+    scan: Scan
+    reading: Reading | None
+    frame: int | None
+    plane: str | None
+
+    @property
+    def read(self) -> bool:
+        return self.reading is not None and self.reading.status == "read"
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What results about this reading are cached under."""
+        model = (self.reading.model, self.reading.version) if self.reading else ()
+        return self.digest, self.frame, self.plane, *model
+
+
+def hold(name: str, data: bytes, sample: bool = False) -> Held:
     """Keep a file for the scan page, replacing the one before."""
     held = Held(name, data, hashlib.sha256(data).hexdigest(), sample)
     st.session_state[SCAN] = held

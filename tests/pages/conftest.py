@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from medai_core.errors import InputError, MedAIError, say
+from medai_core.errors import MedAIError, say
 from medai_core.imaging.explain import Explanation
 from medai_core.imaging.reading import GateReport, GateSignal, OperatingPoint, Reading
 from medai_core.metrics import Interval
@@ -32,17 +32,21 @@ def png(shade: int, size: tuple[int, int] = (240, 200)) -> bytes:
     return buffer.getvalue()
 
 
-SURE, UNSURE, REFUSED = png(200), png(120), png(10)
+FILES = {"sure": png(200), "unsure": png(120), "refused": png(10), "junk": b"no image at all " * 40}
 
 
 class FakeReader:
     """Bright images are read, middling ones leave two labels open, dark ones are refused."""
 
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, str | None]] = []
+
     def read(self, data: bytes, *, model: str = "auto", frame: int | None = None, plane: str | None = None) -> Reading:
-        try:
-            grey = np.asarray(Image.open(io.BytesIO(data)).convert("L"))
-        except OSError as error:
-            raise InputError("The file is no image that can be read: {why}.", why="unknown format") from error
+        from medai_core.imaging.read import read_scan
+
+        scan = read_scan(data, frame=frame, plane=plane)
+        self.asked.append((scan.frame, scan.plane))
+        grey = scan.display
         digest = hashlib.sha256(data).hexdigest()
         small = np.asarray(Image.fromarray(grey).resize((128, 128)), np.float32) / 255
         gate = GateReport(True, "ok", None, (GateSignal("reconstruction", 0.01, 0.05),), {"chest_xray": 0.98}, small, small)
@@ -117,8 +121,14 @@ def fake_bundle(model: str) -> SimpleNamespace:
     )  # fmt: skip
 
 
+@pytest.fixture(scope="session")
+def files() -> dict[str, bytes]:
+    """Return files by what :class:`FakeReader` makes of them."""
+    return FILES
+
+
 @pytest.fixture
-def app(monkeypatch: pytest.MonkeyPatch) -> AppTest:
+def app(monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
     """Return the whole app, on its home page, with the fake reader and fake bundles."""
     from pages.ui import loaders
 
@@ -131,9 +141,14 @@ def app(monkeypatch: pytest.MonkeyPatch) -> AppTest:
     loaders.loading.clear()
 
 
+@pytest.fixture(scope="session")
+def said() -> Callable[[AppTest], str]:
+    """Return a function that returns everything a page says, for finding a sentence in it."""
+    return words
+
+
 def words(at: AppTest) -> str:
-    """Return everything a page says, for finding a sentence in it."""
     kinds = ("title", "header", "subheader", "markdown", "caption", "error", "warning", "info", "success", "button", "metric")
     found = [element for kind in kinds for element in at.get(kind)]
-    said = [str(getattr(element, "value", "")) + " " + str(getattr(element, "label", "")) for element in found]
-    return "\n".join([*said, *(str(element.proto.body) for element in at.get("html"))])
+    texts = [str(getattr(element, "value", "")) + " " + str(getattr(element, "label", "")) for element in found]
+    return "\n".join([*texts, *(str(element.proto.body) for element in at.get("html"))]).replace("\\", "")

@@ -1,0 +1,116 @@
+"""What every page has: the frame, the notice, both languages; home and models in particular."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from medai_core.errors import ArtifactError
+from pages.ui.words import interval, percent, plain
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "pages").glob("*/*.py") if path.parent.name != "ui")
+Said = Callable[[AppTest], str]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_carries_the_notice(app: AppTest, said: Said, page: str) -> None:
+    app.switch_page(page).run()
+    assert not app.exception
+    assert "Every result needs a qualified reader" in said(app)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_speaks_chinese(app: AppTest, said: Said, page: str) -> None:
+    app.switch_page(page).run()
+    app.sidebar.button_group(key="language_switch").set_value("zh_CN").run()
+    assert not app.exception
+    assert "非医疗器械" in said(app)
+    assert app.query_params["lang"] in ("zh", ["zh"])
+
+
+def test_language_of_the_address(app: AppTest, said: Said) -> None:
+    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=30)
+    at.query_params["lang"] = "zh"
+    assert "胸部X线片" in said(at.run())
+
+
+def test_a_reading_in_chinese(app: AppTest, files: dict[str, bytes], said: Said) -> None:
+    app.switch_page("pages/imaging/read_scan.py").run()
+    app.file_uploader[0].upload("scan.png", files["unsure"]).run()
+    app.sidebar.button_group(key="language_switch").set_value("zh_CN").run()
+    text = said(app)
+    assert "细菌性肺炎、病毒性肺炎" in text and "转阅片医师" in text and "拉伸至 224×224" in text
+
+
+def test_home_shows_models_and_device(app: AppTest, said: Said) -> None:
+    text = said(app)
+    assert "Ready on CPU (2 cores)" in text
+    assert "What it does not" in text
+    assert "verified" in app.table[0].value.to_string()
+
+
+def test_home_says_when_a_model_is_not_trusted(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pages.ui import loaders
+
+    error = ArtifactError("The model {model} has no pinned digest, so it cannot be trusted", model="x")
+    monkeypatch.setattr(loaders, "bundle", lambda model: error)
+    app.run()
+    assert not app.exception
+    assert "cannot be trusted" in app.table[0].value.to_string().replace("\\", "")
+
+
+def test_models_page_shows_the_card(app: AppTest, said: Said) -> None:
+    app.switch_page("pages/models/models.py").run()
+    text = said(app)
+    for sentence in ("Intended use", "Adults.", "Over-calls pneumonia", "CC BY 4.0", "patient-grouped", "ab" * 32):
+        assert sentence in text, sentence
+    table = app.dataframe[0].value
+    assert table.iloc[0].tolist() == ["AUC, pneumonia", "0.981 (0.972–0.989)", "0.950 (0.930–0.960)", 620]
+
+
+def test_models_page_can_be_linked_to(app: AppTest, said: Said) -> None:
+    app.switch_page("pages/models/models.py")
+    app.query_params["model"] = "brain_mri"
+    app.run()
+    assert "Meningioma" in said(app)
+
+
+def test_models_page_without_bundles_says_so(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pages.ui import loaders
+
+    monkeypatch.setattr(loaders, "bundle", lambda model: ArtifactError("The model {model} is not installed", model=model))
+    app.switch_page("pages/models/models.py").run()
+    assert not app.exception and "not installed" in app.error[0].value
+
+
+def test_pages_appear_without_tensorflow() -> None:
+    code = (
+        "import sys; sys.path.insert(0, '.');"
+        "from pages.ui import loaders, answer, explain_panel, viewer, reports, queue, gallery;"
+        "heavy = {'tensorflow', 'keras', 'shap', 'nibabel', 'pydicom', 'sklearn'} & set(sys.modules); print(heavy);"
+        "sys.exit(bool(heavy))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(0.5, "50.0%"), (0.99999, ">99.9%"), (1.0, ">99.9%"), (0.0, "<0.1%"), (0.00001, "<0.1%")]
+)
+def test_a_probability_never_claims_certainty(value: float, words: str) -> None:
+    assert percent(value) == words
+
+
+def test_names_from_outside_cannot_format_the_page() -> None:
+    assert plain("![a](b) *c* <d>") == r"\!\[a\]\(b\) \*c\* \<d\>"
+
+
+def test_an_interval_is_shown_with_its_ends() -> None:
+    assert interval({"value": 0.9, "low": 0.8, "high": 0.95}) == "0.900 (0.800–0.950)"
+    assert interval({"value": 0.9}) == "0.900"
