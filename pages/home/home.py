@@ -27,7 +27,10 @@ def tiles() -> None:
     """One tile per task."""
     tasks = (
         (SCAN_PAGE, "radiology", _("Read a scan"), _("Open a scan"),
-         _("Drop in one file as it left the scanner: an answer with its uncertainty, heat maps that check themselves, a viewer, and a report.")),
+         _(
+             "Drop in one file as it left the scanner: an answer with its uncertainty, heat maps that "
+             "check themselves, a viewer, and a report."
+         )),
         (WORKLIST_PAGE, "checklist", _("Many scans"), _("Start a worklist"),
          _("Drop in many files or a ZIP: a table sorted by urgency, which you can stop, filter, open and download.")),
         (MODELS_PAGE, "monitoring", _("Models"), _("See the evidence"),
@@ -35,7 +38,7 @@ def tiles() -> None:
     )  # fmt: skip
     for column, (target, icon, title, action, words) in zip(st.columns(3), tasks, strict=True):
         with column, st.container(border=True, height="stretch", vertical_alignment="distribute", key=f"tile_{icon}"):
-            with st.container(gap="xxsmall"):
+            with st.container(gap="xsmall"):
                 st.markdown(f"#### :material/{icon}: {title}")
                 st.write(words)
             st.page_link(target, label=f"**{action}**", icon=":material/arrow_forward:", icon_position="right")
@@ -75,7 +78,9 @@ def status() -> None:
     st.fragment(device_line, run_every=1.0 if waiting else None)(waiting)
     rows = [model_row(model) for model in loaders.model_ids()]
     columns = (_("Model"), _("Version"), _("Digest"), _("Size"))
-    st.table({name: [row[place] for row in rows] for place, name in enumerate(columns)}, border="horizontal", hide_index=True)
+    st.table(
+        {name: [row[place] for row in rows] for place, name in enumerate(columns)}, border="horizontal", hide_index=True
+    )
 
 
 def device_line(waiting: bool) -> None:
@@ -85,7 +90,11 @@ def device_line(waiting: bool) -> None:
         st.badge(_("Ready on {device}").format(device=loaders.device()), icon=":material/check_circle:", color="green")
     elif state == "failed":
         failed = loaders.loading().exception()
-        problem(failed if isinstance(failed, MedAIError) else _("The models could not be loaded; the log of the server says why."))
+        problem(
+            failed
+            if isinstance(failed, MedAIError)
+            else _("The models could not be loaded; the log of the server says why.")
+        )
     else:
         st.badge(_("Loading the models"), icon=":material/hourglass_top:", color="gray")
     if waiting and state != "loading":

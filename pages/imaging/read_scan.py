@@ -58,7 +58,9 @@ def ask_for_file() -> None:
         key=uploads.uploader_key("scan_upload"),
         help=_("What a file is, its bytes decide, not its name."),
     )
-    st.caption(_("DICOM, PNG, JPEG, TIFF, WebP, NIfTI, or a ZIP of these. The file stays in this session and is not stored."))
+    st.caption(
+        _("DICOM, PNG, JPEG, TIFF, WebP, NIfTI, or a ZIP of these. The file stays in this session and is not stored.")
+    )
     if file is not None:
         uploads.hold(file.name, file.getvalue())
         st.rerun()

@@ -46,7 +46,9 @@ def ask_for_files() -> None:
         accept_multiple_files=True,
         key=f"worklist_upload_{st.session_state.get(ROUND, 0)}",
     )
-    st.caption(_("DICOM, PNG, JPEG, TIFF, WebP, NIfTI, or ZIPs of these. The files stay in this session and are not stored."))
+    st.caption(
+        _("DICOM, PNG, JPEG, TIFF, WebP, NIfTI, or ZIPs of these. The files stay in this session and are not stored.")
+    )
     model = st.segmented_control(
         _("Model"), ("auto", *loaders.READING_MODELS), format_func=model_name, default="auto", required=True,
         key="worklist_model", persist_state="session",
@@ -178,7 +180,11 @@ def cells(row: Row) -> dict[str, object]:
     seen = reading.prepared if reading.prepared is not None else (reading.gate.original if reading.gate else None)
     image = data_uri(np.rint(np.clip(seen, 0, 1) * 255).astype(np.uint8), THUMB_PX) if seen is not None else None
     if reading.status == "refused":
-        return blank | {"image": image, "urgency": reading.urgency, "note": tell(reading.reason) if reading.reason else ""}
+        return blank | {
+            "image": image,
+            "urgency": reading.urgency,
+            "note": tell(reading.reason) if reading.reason else "",
+        }
     return blank | {
         "image": image,
         "urgency": reading.urgency,

@@ -41,7 +41,10 @@ def card(found: Any) -> None:
     performance(found.metrics, str(found.card.get("metrics_note", "")))
     plots(found.metrics, found.id)
     data(found.card)
-    for title, field in ((_("Known failure modes"), "failure_modes"), (_("Notes on explanations"), "explanation_notes")):
+    for title, field in (
+        (_("Known failure modes"), "failure_modes"),
+        (_("Notes on explanations"), "explanation_notes"),
+    ):
         if found.card.get(field):
             st.subheader(title, anchor=False)
             bullets([_(item) for item in found.card[field]])
@@ -115,7 +118,9 @@ def plots(metrics: Mapping[str, Any], model: str) -> None:
         drawn.append((title, lambda: charts.roc(metrics["roc"], f"roc_{model}")))
     if metrics.get("confusion"):
         found = metrics["confusion"]
-        drawn.append((_("Confusion matrix"), lambda: charts.confusion(found["labels"], found["counts"], f"confusion_{model}")))
+        drawn.append(
+            (_("Confusion matrix"), lambda: charts.confusion(found["labels"], found["counts"], f"confusion_{model}"))
+        )
     drawn.append((_("How to read these"), how_to_read))
     for start in range(0, len(drawn), 2):
         for column, (title, draw) in zip(st.columns(2, gap="medium"), drawn[start : start + 2], strict=False):
@@ -128,8 +133,14 @@ def how_to_read() -> None:
     """Say what the plots mean, for readers who do not see them every day."""
     bullets(
         [
-            _("Calibration: on the dotted line, of all cases given 30% the finding is there in 30 of 100. Large points stand for many cases."),
-            _("ROC: how many of those with the finding are caught (up) against how many without it are called in error (right)."),
+            _(
+                "Calibration: on the dotted line, of all cases given 30% the finding is there in 30 of 100."
+                " Large points stand for many cases."
+            ),
+            _(
+                "ROC: how many of those with the finding are caught (up) against how many without it are "
+                "called in error (right)."
+            ),
             _("Confusion matrix: each row is what the case was; the shares in a row add up to 100%."),
             _("Intervals: 95% bootstrap intervals; with other patients or devices, figures can fall outside them."),
         ]
@@ -150,7 +161,9 @@ def data(card: Mapping[str, Any]) -> None:
     with right:
         st.subheader(_("Split and training"), anchor=False)
         names = {
-            "method": _("Method"), "seed": _("Seed"), "train": _("Training"), "validation": _("Validation"), "test": _("Test"),
+            "method": _(
+                "Method"
+            ), "seed": _("Seed"), "train": _("Training"), "validation": _("Validation"), "test": _("Test"),
         }  # fmt: skip
         rows = [(names.get(field, field), _(text(value))) for field, value in split.items()]
         libraries = card.get("libraries") or {}

@@ -44,7 +44,9 @@ def answer_card(reading: Reading) -> None:
                 st.badge(_("Refer to a reader"), icon=":material/person_search:", color="orange")
             else:
                 st.badge(_("One label fits"), icon=":material/check:", color="green")
-        st.html(f'<div class="medai-answer" role="heading" aria-level="2">{escape(label_name(reading.label or ""))}</div>')
+        st.html(
+            f'<div class="medai-answer" role="heading" aria-level="2">{escape(label_name(reading.label or ""))}</div>'
+        )
         st.write(_("Calibrated probability {p}").format(p=f"**{percent(reading.probabilities[reading.label])}**"))
         charts.probability_bars(reading.probabilities, reading.prediction_set, key="probabilities")
         for caution in reading.cautions:
@@ -56,13 +58,19 @@ def _prediction_set(reading: Reading) -> None:
     labels = [label_name(label) for label in reading.prediction_set]
     if reading.refer:
         st.warning(
-            _("The 90% prediction set holds {n} labels: {labels}. The model cannot tell them apart here: refer to a reader.")
+            _(
+                "The 90% prediction set holds {n} labels: {labels}. The model cannot tell them apart "
+                "here: refer to a reader."
+            )
             .format(n=len(labels), labels=listed(labels)),
             icon=":material/person_search:",
         )  # fmt: skip
     else:
         st.info(
-            _("The 90% prediction set holds one label: {label}. On data like the model's own, such sets miss the truth in at most one case of ten.")
+            _(
+                "The 90% prediction set holds one label: {label}. On data like the model's own, such sets"
+                " miss the truth in at most one case of ten."
+            )
             .format(label=labels[0] if labels else ""),
             icon=":material/check_circle:",
         )  # fmt: skip

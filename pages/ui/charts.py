@@ -94,7 +94,9 @@ def predictive_values(curve: Mapping[str, Sequence[float]], prevalence: float, k
             hovertemplate=name + " %{y:.1%}<extra></extra>",
         )  # fmt: skip
     figure.add_vline(x=prevalence, line_width=1, line_dash="dot", line_color=muted())
-    figure.update_layout(margin={"l": 0, "r": 8, "t": 8, "b": 0}, legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
+    figure.update_layout(
+        margin={"l": 0, "r": 8, "t": 8, "b": 0}, legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"}
+    )
     figure.update_xaxes(title=_("Prevalence"), tickformat=".0%", range=[0, 1], fixedrange=True)
     figure.update_yaxes(tickformat=".0%", range=[0, 1.02], fixedrange=True)
     draw(figure, key, _("Predictive values over prevalence"), height=190)
@@ -153,8 +155,17 @@ def confusion(labels: Sequence[str], counts: Sequence[Sequence[int]], key: str) 
     low, high = ("#1D2832", "#56B4E9") if dark() else ("#EEF3F7", "#0072B2")
     figure = go.Figure(
         go.Heatmap(
-            z=shares, x=names, y=names, zmin=0, zmax=1, colorscale=[[0, low], [1, high]], showscale=False,
-            xgap=2, ygap=2, hovertemplate="%{y} → %{x}: %{customdata}<extra></extra>", customdata=counts,
+            z=shares,
+            x=names,
+            y=names,
+            zmin=0,
+            zmax=1,
+            colorscale=[[0, low], [1, high]],
+            showscale=False,
+            xgap=2,
+            ygap=2,
+            hovertemplate="%{y} → %{x}: %{customdata}<extra></extra>",
+            customdata=counts,
         )  # fmt: skip
     )
     for row, name in enumerate(names):
@@ -175,8 +186,13 @@ def counts(names: Sequence[str], values: Sequence[int], key: str) -> None:
     """Draw how many files got which result."""
     figure = go.Figure(
         go.Bar(
-            x=list(values), y=list(names), orientation="h", text=list(values), textposition="outside",
-            cliponaxis=False, marker_color=[SERIES[0] if not dark() else accent()] * len(values),
+            x=list(values),
+            y=list(names),
+            orientation="h",
+            text=list(values),
+            textposition="outside",
+            cliponaxis=False,
+            marker_color=[SERIES[0] if not dark() else accent()] * len(values),
             hovertemplate="%{y}: %{x}<extra></extra>",
         )  # fmt: skip
     )

@@ -92,14 +92,20 @@ def _pictures(display: np.ndarray, found: Explanation, opacity: float) -> None:
 def _quality(found: Explanation) -> None:
     if found.additivity_gap is not None:
         st.caption(
-            _("Additivity gap {gap}: the SHAP values with their base value {base} should add up to the model's log-odds {score}.")
+            _(
+                "Additivity gap {gap}: the SHAP values with their base value {base} should add up to the "
+                "model's log-odds {score}."
+            )
             .format(gap=f"{found.additivity_gap:.3f}", base=f"{found.base_value:.2f}", score=f"{found.score:.2f}")
         )  # fmt: skip
     if found.faithful is None:
         return
     if found.faithful:
         st.success(
-            _("Faithful for this scan: hiding the marked regions first lowers the model's score sooner than hiding regions at random, and showing them first raises it sooner."),
+            _(
+                "Faithful for this scan: hiding the marked regions first lowers the model's score sooner "
+                "than hiding regions at random, and showing them first raises it sooner."
+            ),
             icon=":material/verified:",
         )  # fmt: skip
     else:

@@ -162,5 +162,3 @@ def device() -> str:
     from medai_core.runtime import device_name
 
     return device_name()
-
-

@@ -27,7 +27,12 @@ MAP_OPACITY = 0.55
 
 def downloads(name: str, scan: Scan, reading: Reading, key: tuple[object, ...]) -> None:
     """Offer the PDF and the JSON report."""
-    st.write(_("One page with the answer, its limits, the scan and the heat map. It holds the file's name but none of its DICOM tags."))
+    st.write(
+        _(
+            "One page with the answer, its limits, the scan and the heat map. It holds the file's name but "
+            "none of its DICOM tags."
+        )
+    )
     try:
         with st.spinner(_("Writing the report")):
             explained, picture = heat_map(key, scan, reading)

@@ -28,7 +28,7 @@ CSS = """<style>
 .medai-chips span {padding: .12rem .55rem; border-radius: 999px; white-space: nowrap;
   border: 1px solid color-mix(in srgb, currentColor 22%, transparent);}
 .medai-chips i {opacity: .5; font-style: normal; padding: 0 .15rem;}
-.stHtml .medai-facts {display: grid; grid-template-columns: max-content 1fr; gap: .3rem 1rem; font-size: .9rem;
+.stHtml .medai-facts {display: grid; grid-template-columns: fit-content(42%) 1fr; gap: .3rem 1rem; font-size: .9rem;
   margin: 0; padding: 0;}
 .medai-facts dt {opacity: .7;}
 .stHtml .medai-facts dd {margin: 0; overflow-wrap: anywhere;}

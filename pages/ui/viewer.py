@@ -16,7 +16,6 @@ from pages.ui.charts import draw
 from pages.ui.frame import chips, facts
 from pages.ui.language import _
 
-
 if TYPE_CHECKING:
     from medai_core.imaging.read import Scan
 
@@ -108,7 +107,9 @@ def zoomable(image: np.ndarray, spacing_mm: tuple[float, float] | None, key: str
         layer="below",
     )  # fmt: skip
     # Plotly only draws axes that carry a trace.
-    figure.add_scatter(x=[0, width], y=[0, height], mode="markers", marker_opacity=0, hoverinfo="skip", showlegend=False)
+    figure.add_scatter(
+        x=[0, width], y=[0, height], mode="markers", marker_opacity=0, hoverinfo="skip", showlegend=False
+    )
     figure.update_xaxes(range=[0, width], visible=False, constrain="range")
     figure.update_yaxes(range=[height, 0], visible=False, scaleanchor="x", scaleratio=ratio, constrain="range")
     figure.update_layout(
@@ -142,7 +143,11 @@ def side_by_side(image: np.ndarray, reading: Reading | None) -> None:
         one.image(np.asarray(small), width="stretch", alt=_("What was opened"))
         size = reading.prepared.shape[0]
         seen = Image.fromarray(np.rint(np.clip(reading.prepared, 0, 1) * 255).astype(np.uint8))
-        two.image(np.asarray(seen.resize((512, 512), Image.Resampling.NEAREST)), width="stretch", alt=_("What the network saw"))
+        two.image(
+            np.asarray(seen.resize((512, 512), Image.Resampling.NEAREST)),
+            width="stretch",
+            alt=_("What the network saw"),
+        )
     st.caption(_("Left: as opened. Right: the {size} × {size} pixels the network saw.").format(size=size))
     chips(reading.trace)
 
@@ -150,7 +155,9 @@ def side_by_side(image: np.ndarray, reading: Reading | None) -> None:
 def scan_facts(scan: Scan) -> list[tuple[str, str]]:
     """Return what the file says about itself."""
     height, width = scan.full_shape
-    spacing = " × ".join(f"{mm:.3g}" for mm in scan.spacing_mm) + " mm" if scan.spacing_mm else _("not stated in the file")
+    spacing = (
+        " × ".join(f"{mm:.3g}" for mm in scan.spacing_mm) + " mm" if scan.spacing_mm else _("not stated in the file")
+    )
     return [
         (_("Kind of file"), scan.kind),
         (_("Size"), f"{width} × {height} px"),
@@ -182,5 +189,3 @@ def tag_table(scan: Scan) -> None:
         height=420,
         key=f"tags_{scan.digest[:12]}",
     )
-
-

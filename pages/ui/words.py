@@ -9,7 +9,7 @@ from medai_core.errors import Message
 from medai_core.metrics import Interval
 from pages.ui.language import _, language, tell
 
-MARKDOWN = str.maketrans({c: "\\" + c for c in "\\`*_{}[]()#+-.!|<>$:~&\""} | {"\n": " ", "\r": " "})
+MARKDOWN = str.maketrans({c: "\\" + c for c in '\\`*_{}[]()#+-.!|<>$:~&"'} | {"\n": " ", "\r": " "})
 
 
 def plain(text: str) -> str:

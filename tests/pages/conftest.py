@@ -49,10 +49,18 @@ class FakeReader:
         grey = scan.display
         digest = hashlib.sha256(data).hexdigest()
         small = np.asarray(Image.fromarray(grey).resize((128, 128)), np.float32) / 255
-        gate = GateReport(True, "ok", None, (GateSignal("reconstruction", 0.01, 0.05),), {"chest_xray": 0.98}, small, small)
+        gate = GateReport(
+            True, "ok", None, (GateSignal("reconstruction", 0.01, 0.05),), {"chest_xray": 0.98}, small, small
+        )
         if grey.mean() < 60:
             gate = GateReport(
-                False, "photograph", None, (GateSignal("reconstruction", 0.4, 0.05),), {"photograph": 0.9}, small, 1 - small
+                False,
+                "photograph",
+                None,
+                (GateSignal("reconstruction", 0.4, 0.05),),
+                {"photograph": 0.9},
+                small,
+                1 - small,
             )
             reason = say("The gate takes this for a {kind}.", kind="photograph")
             return Reading("refused", "photograph", reason, digest, urgency=1.0, gate=gate, trace=(say("8-bit grey"),))
@@ -70,7 +78,8 @@ class FakeReader:
         return Reading(
             "read", "ok", None, digest, model, "1.0", shares, labels[1], labels[1:] if unsure else labels[1:2], unsure,
             finding, finding > 0.5, point, 1.0 if unsure else finding, gate,
-            trace=(say("8-bit grey"), say("stretched to {via}×{via}, then {size}×{size}", via=224, size=128)), prepared=small,
+            trace=(say("8-bit grey"), say("stretched to {via}×{via}, then {size}×{size}", via=224, size=128)),
+            prepared=small,
         )  # fmt: skip
 
     def read_many(
@@ -98,7 +107,14 @@ def fake_bundle(model: str) -> SimpleNamespace:
     figures = [
         {"metric": "AUC, pneumonia", "value": 0.981, "low": 0.972, "high": 0.989, "n": 620, "split": "test"},
         {"metric": "accuracy, all labels", "value": 0.934, "low": 0.912, "high": 0.953, "n": 620, "split": "test"},
-        {"metric": "expected calibration error", "value": 0.021, "low": 0.015, "high": 0.034, "n": 620, "split": "test"},
+        {
+            "metric": "expected calibration error",
+            "value": 0.021,
+            "low": 0.015,
+            "high": 0.034,
+            "n": 620,
+            "split": "test",
+        },
     ]
     counts = [[80 if i == j else 4 for j in range(len(labels))] for i in range(len(labels))]
     return SimpleNamespace(
@@ -148,7 +164,19 @@ def said() -> Callable[[AppTest], str]:
 
 
 def words(at: AppTest) -> str:
-    kinds = ("title", "header", "subheader", "markdown", "caption", "error", "warning", "info", "success", "button", "metric")
+    kinds = (
+        "title",
+        "header",
+        "subheader",
+        "markdown",
+        "caption",
+        "error",
+        "warning",
+        "info",
+        "success",
+        "button",
+        "metric",
+    )
     found = [element for kind in kinds for element in at.get(kind)]
     texts = [str(getattr(element, "value", "")) + " " + str(getattr(element, "label", "")) for element in found]
     return "\n".join([*texts, *(str(element.proto.body) for element in at.get("html"))]).replace("\\", "")

@@ -84,7 +84,9 @@ def test_models_page_can_be_linked_to(app: AppTest, said: Said) -> None:
 def test_models_page_without_bundles_says_so(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     from pages.ui import loaders
 
-    monkeypatch.setattr(loaders, "bundle", lambda model: ArtifactError("The model {model} is not installed", model=model))
+    monkeypatch.setattr(
+        loaders, "bundle", lambda model: ArtifactError("The model {model} is not installed", model=model)
+    )
     app.switch_page("pages/models/models.py").run()
     assert not app.exception and "not installed" in app.error[0].value
 
