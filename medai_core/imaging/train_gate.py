@@ -168,7 +168,7 @@ def set_limits(gate: keras.Model, known: Images, held_out: Images, recipe: GateR
         spread = np.cov(features.T) + 1e-2 * np.eye(features.shape[1]) * features.var()
         precisions[model] = np.linalg.inv(spread).astype(np.float32)
         signals = measure(outputs_of(gate, held_out[model]), model, means[model], precisions[model])
-        highest = np.quantile(signals, 1 - recipe.refused, axis=0) * recipe.slack
+        highest = np.quantile(signals, 1 - recipe.refused, axis=0, method="higher") * recipe.slack
         limits[model] = dict(zip(SIGNALS, highest.tolist(), strict=True))
         limits[model]["kind"] = min(max(limits[model]["kind"], recipe.least_doubt), 0.99)
     return Limits(limits, means, precisions)

@@ -108,7 +108,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, public: Path, chest_folder
         patch.setitem(train.RECIPES, BRAIN, tiny_recipe(4))
         recipe = tiny_gate_recipe()
         patch.setattr(train_gate, "GateRecipe", lambda: recipe)
-        patch.setattr(train_gate, "DRAWN_FOR_TEST", 8)
+        patch.setattr(train_gate, "DRAWN_FOR_TEST", 5)
         patch.setattr(metrics, "bootstrap", partial(metrics.bootstrap, n=20))
         keep_untrained(assets / "models" / f"{BRAIN}.work", tiny_recipe(4))
         bundles = [

@@ -45,8 +45,8 @@ def draw_brain(label: int, seed: int, side: int = SIDE) -> np.ndarray:
     rng = np.random.default_rng(seed)
     x, y, size = 0.5 + rng.uniform(-0.05, 0.05), 0.5 + rng.uniform(-0.05, 0.05), rng.uniform(0.28, 0.36)
     field = 0.8 * _oval(side, x, y, size, size * 1.25) - 0.55 * _oval(side, x, y, size * 0.85, size * 1.08)
-    for _ in range(4):
-        field += 0.15 * _oval(side, *rng.uniform(0.3, 0.7, 2), 0.05, 0.03)
+    for _ in range(8):
+        field += 0.25 * _oval(side, *rng.uniform(0.25, 0.75, 2), 0.05, 0.04)
     if label != BRAIN_LABELS.index("notumor"):
         at = {0: (0.42, 0.4), 1: (0.66, 0.4), 3: (0.5, 0.66)}[label]
         field += 0.5 * _oval(side, *at, 0.07, 0.07)
@@ -63,8 +63,8 @@ def encode(pixels: np.ndarray, kind: str = "JPEG", **options: object) -> bytes:
     return file.getvalue()
 
 
-def dicom(pixels: np.ndarray, **elements: object) -> bytes:
-    """An 8-bit MONOCHROME2 file with the given elements, such as ``Modality="CR"``."""
+def dicom(pixels: np.ndarray | None, **elements: object) -> bytes:
+    """An 8-bit MONOCHROME2 file (without an image for None) with the given elements, such as ``Modality="CR"``."""
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
@@ -73,11 +73,12 @@ def dicom(pixels: np.ndarray, **elements: object) -> bytes:
     ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID = SecondaryCaptureImageStorage
     ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID = generate_uid()
-    ds.Rows, ds.Columns = pixels.shape
-    ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.PixelRepresentation = 1, "MONOCHROME2", 0
-    ds.BitsAllocated, ds.BitsStored, ds.HighBit = 8, 8, 7
-    ds.WindowCenter, ds.WindowWidth = 128, 256
-    ds.PixelData = pixels.tobytes()
+    if pixels is not None:
+        ds.Rows, ds.Columns = pixels.shape
+        ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.PixelRepresentation = 1, "MONOCHROME2", 0
+        ds.BitsAllocated, ds.BitsStored, ds.HighBit = 8, 8, 7
+        ds.WindowCenter, ds.WindowWidth = 128, 256
+        ds.PixelData = pixels.tobytes()
     for keyword, value in elements.items():
         setattr(ds, keyword, value)
     file = io.BytesIO()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
-import pytest
 from drawn_scans import draw_chest
-
-keras = pytest.importorskip("keras")
 
 from medai_core.imaging.augment import OtherDevice, borrow_histogram
 from medai_core.imaging.prepare import prepare

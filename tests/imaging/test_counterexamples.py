@@ -71,9 +71,8 @@ def test_shuffling_keeps_the_pixels_but_not_their_places() -> None:
     generator = rng()
     for _ in range(20):
         out = SPOILED["unlike_training"](RIGHT, generator)
-        black = 128**2 - (out.size if (128 % 3 == 0) else out.size)  # the rim left by tiles of 42 pixels
         apart = np.abs(np.bincount(out.ravel(), minlength=256) - np.bincount(RIGHT.ravel(), minlength=256)).sum()
-        assert black == 0 and apart <= 4 * (128**2 - 126**2)
+        assert apart <= 2 * (128**2 - 126**2)  # tiles of 42 pixels leave a black rim
 
 
 def test_blank_is_blank_and_noise_is_not() -> None:

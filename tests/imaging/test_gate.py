@@ -76,7 +76,9 @@ def test_large_logits_do_not_overflow() -> None:
 # -------------------------------------------------------------------------------------------------- colour
 
 
-def tinted(pixels: np.ndarray, red: float, green: float, blue: float, lift: tuple[int, int, int] = (0, 0, 0)) -> np.ndarray:
+def tinted(
+    pixels: np.ndarray, red: float, green: float, blue: float, lift: tuple[int, int, int] = (0, 0, 0)
+) -> np.ndarray:
     """Grey (H, W) seen through a coloured film, over a coloured light."""
     channels = [np.clip(pixels * share + plus, 0, 255) for share, plus in zip((red, green, blue), lift, strict=True)]
     return np.stack(channels, -1).astype(np.uint8)

@@ -29,9 +29,8 @@ def test_a_large_image_and_its_stretched_copy_are_alike(resample: Image.Resampli
     assert apart.mean() < 0.004 and apart.max() < 0.06
 
 
-def test_a_jpeg_decoded_at_reduced_size_is_alike(  # the reader asks for 448 pixels a side
-) -> None:
-    data = encode(WIDE)
+def test_a_jpeg_decoded_at_reduced_size_is_alike() -> None:
+    data = encode(WIDE)  # the reader asks for 448 pixels a side
     full, reduced = (prepare(read_scan(data, at_least=least).display).image for least in (None, 448))
     assert np.abs(full - reduced).mean() < 0.004
 
