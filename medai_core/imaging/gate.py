@@ -40,8 +40,11 @@ BODY_PARTS = {"chest_xray": {"CHEST", "THORAX", "LUNG", "LUNGS"}, "brain_mri": {
 LATERAL = {"LL", "RL", "LLD", "RLD"}
 UNSPECIFIC = {None, "", "OT", "SC"}
 
+NOT_THIS = {
+    "chest_xray": say("This is not a chest radiograph, which the chosen model was made for."),
+    "brain_mri": say("This is not a brain MRI slice, which the chosen model was made for."),
+}
 REASONS: dict[str, Message] = {
-    "other_modality": say("This is not the kind of image {model} was made for."),
     "wrong_body_part": say("This does not look like the part of the body the models were made for."),
     "photograph": say("This looks like a photograph, not a chest radiograph or a brain MRI slice."),
     "document": say("This looks like a document or a screen, not a scan."),
@@ -51,7 +54,6 @@ REASONS: dict[str, Message] = {
     "rotated": say("The image looks turned by 90° or upside down. Turn it upright and try again."),
     "cropped": say("Too little of the organ is in the image: it looks cropped."),
     "unlike_training": say("The image is unlike those the models were trained on."),
-    "too_small": say("The image is too small."),
 }
 
 
@@ -185,6 +187,5 @@ def judge(outputs: dict[str, NDArray[np.float32]], limits: Limits, model: str | 
     if likeliest == chosen:
         return chosen, _refuse("unlike_training", signals, **rest)
     if likeliest in MODELS:
-        reason = say(REASONS["other_modality"].template, model=chosen)
-        return chosen, _refuse("other_modality", signals, reason, **rest)
+        return chosen, _refuse("other_modality", signals, NOT_THIS[chosen], **rest)
     return chosen, _refuse(likeliest, signals, **rest)

@@ -9,6 +9,7 @@ which is where networks for radiographs fail.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
-from medai_core.errors import InputError
+from medai_core.errors import ArtifactError, InputError
 from medai_core.imaging.augment import OtherDevice, borrow_histogram
 from medai_core.imaging.dataset import LABELS, ScanSet
 from medai_core.imaging.network import NetworkConfig, build_baseline, build_member
@@ -234,6 +235,15 @@ def logits_of(network: keras.Model, images: NDArray[np.uint8]) -> Logits:
     return answer[1] if isinstance(answer, (list, tuple)) else answer
 
 
+def _check_work(work: Path, scans: ScanSet, recipe: Recipe) -> None:
+    """Refuse to go on with what another recipe or other images left in the work folder."""
+    made_with = hashlib.sha256(repr(recipe).encode() + scans.images.tobytes() + scans.labels.tobytes()).hexdigest()
+    kept = work / "made_with.txt"
+    if kept.exists() and kept.read_text() != made_with:
+        raise ArtifactError("{folder} holds checkpoints of another recipe or of other images", folder=work.name)
+    kept.write_text(made_with)
+
+
 def train_members(model: str, scans: ScanSet, work: Path, progress: Progress, recipe: Recipe | None = None):
     """Train (or resume) all members; return members, split and held-out logits (N, K).
 
@@ -249,6 +259,7 @@ def train_members(model: str, scans: ScanSet, work: Path, progress: Progress, re
     if missing := sorted(set(LABELS[model]) - {LABELS[model][k] for k in np.unique(scans.labels)}):
         raise InputError("Training needs images of every label, got none of {missing}", missing=", ".join(missing))
     work.mkdir(parents=True, exist_ok=True)
+    _check_work(work, scans, recipe)
     split = split_scans(model, scans, recipe)
     held_out = np.zeros((len(scans.labels), len(LABELS[model])), np.float32)
     members = []
@@ -259,5 +270,4 @@ def train_members(model: str, scans: ScanSet, work: Path, progress: Progress, re
         held_out[mine] = logits_of(member, scans.images[mine])
         held_out[split.test] += logits_of(member, scans.images[split.test]) / recipe.members
         members.append(member)
-        (work / f"member_{number}.json").write_text(json.dumps({"held_out": int(mine.sum()), "used": int(use.sum())}))
     return members, split, held_out

@@ -205,7 +205,7 @@ def test_a_wrong_image_is_named(kind: str) -> None:
 def test_the_other_model_s_image_is_another_modality() -> None:
     chosen, report = judge(outputs(1, brain_mri=9.0), limits(kind=0.5), "chest_xray")
     assert (chosen, report.code) == ("chest_xray", "other_modality")
-    assert str(report.reason) == "This is not the kind of image chest_xray was made for."
+    assert report.reason == gate.NOT_THIS["chest_xray"]
 
 
 @pytest.mark.parametrize("signal", ["reconstruction", "distance"])
@@ -216,7 +216,8 @@ def test_a_right_kind_that_is_odd_is_unlike_training(signal: str) -> None:
 
 
 def test_every_code_has_its_words() -> None:
-    assert set(gate.REASONS) == set(KINDS[2:]) | {"other_modality", "too_small"}
+    assert set(gate.REASONS) == set(KINDS[2:])
+    assert set(gate.NOT_THIS) == set(MODELS)
 
 
 def test_limits_travel_in_the_bundle(trained) -> None:
