@@ -169,7 +169,8 @@ class GradCam:
             raise InputError("The network {name} has no layer named member_*.", name=network.name)
         self._classes = int(network.output_shape[-1])
         constants = _constants(calibration, self._classes)
-        self._cam = _compile_cam(members, constants, tuple(network.input_shape[1:]))
+        views = [layer for layer in network.layers if layer.name == "view"]
+        self._cam = _compile_cam(members, views, constants, tuple(network.input_shape[1:]))
         self._lock = threading.Lock()
         self(np.zeros(network.input_shape[1:3]), 0)  # traces it
 
@@ -181,26 +182,35 @@ class GradCam:
         return np.asarray(heat)[0], float(score[0])
 
 
-def _compile_cam(members: list[Any], constants: tuple[NDArray[np.floating], NDArray[np.floating]], shape: tuple[int, ...]) -> Callable:
+def _compile_cam(
+    members: list[Any],
+    views: list[Any],
+    constants: tuple[NDArray[np.floating], NDArray[np.floating]],
+    shape: tuple[int, ...],
+) -> Callable:
     runtime.configure()
     import tensorflow as tf
     from keras import ops
 
     scale, bias = constants
+    # The members see the image's middle only: the map belongs there, and the rim gets none.
+    margin = views[0].layers[1].cropping[0][0] if views else 0
+    inner = (shape[0] - 2 * margin, shape[1] - 2 * margin)
 
     @tf.function(input_signature=[tf.TensorSpec((None, *shape)), tf.TensorSpec(scale.shape)])
     def cam(images, mask):
         with tf.GradientTape() as tape:
-            tape.watch(images)
-            outputs = [member(images, training=False) for member in members]
+            shown = views[0](images) if views else images
+            tape.watch(shown)
+            outputs = [member(shown, training=False) for member in members]
             logits = ops.mean(ops.stack([logits for _, logits in outputs]), axis=0)  # (B, K)
             score = _log_odds_ops(logits, scale, bias, mask)  # (B,)
         features = [features for features, _ in outputs]
         heat = 0.0
         for maps, slopes in zip(features, tape.gradient(score, features), strict=True):
             weights = ops.mean(slopes, axis=(1, 2), keepdims=True)  # (B, 1, 1, C)
-            heat += ops.image.resize(ops.sum(weights * maps, -1, keepdims=True), shape[:2], "bilinear")
-        heat = ops.relu(heat)[..., 0]  # (B, H, W)
+            heat += ops.image.resize(ops.sum(weights * maps, -1, keepdims=True), inner, "bilinear")
+        heat = ops.relu(ops.pad(heat, ((0, 0), (margin, margin), (margin, margin), (0, 0))))[..., 0]  # (B, H, W)
         return heat / (ops.max(heat, axis=(1, 2), keepdims=True) + 1e-12), score
 
     return cam

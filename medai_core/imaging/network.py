@@ -97,10 +97,22 @@ def build_baseline(classes: int, size: int = SIZE) -> keras.Model:
     return keras.Model(image, layers.Dense(classes, dtype="float32", name="logits")(x), name="baseline")
 
 
-def average(members: Sequence[keras.Model]) -> keras.Model:
-    """Return one model whose logits are the members' mean: image → logits (B, K)."""
+def build_view(margin: int, size: int = SIZE) -> keras.Model:
+    """Return what a member is shown of an image: all but `margin` pixels at each side, enlarged again.
+
+    Augmentation zooms in more often than out, so that organs look larger in training than at inference;
+    the cut restores their size (Touvron et al. 2019, "Fixing the train-test resolution discrepancy").
+    """
+    image = keras.Input((size, size, 1), name="image")
+    middle = layers.Cropping2D(margin)(image)
+    return keras.Model(image, layers.Resizing(size, size, interpolation="bilinear")(middle), name="view")
+
+
+def average(members: Sequence[keras.Model], margin: int = 0) -> keras.Model:
+    """Return one model whose logits are the members' mean over the image's middle: image → logits (B, K)."""
     image = keras.Input(members[0].input_shape[1:], name="image")
-    logits = [member(image)[1] for member in members]
+    shown = build_view(margin, members[0].input_shape[1])(image) if margin else image
+    logits = [member(shown)[1] for member in members]
     mean = layers.Average(name="logits")(logits) if len(logits) > 1 else logits[0]
     return keras.Model(image, mean, name="scan_network")
 

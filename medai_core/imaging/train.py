@@ -23,7 +23,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from medai_core.errors import ArtifactError, InputError
 from medai_core.imaging.augment import OtherDevice, borrow_histogram
 from medai_core.imaging.dataset import LABELS, ScanSet
-from medai_core.imaging.network import NetworkConfig, build_baseline, build_member
+from medai_core.imaging.network import NetworkConfig, average, build_baseline, build_member
 
 BASELINE_EPOCHS = 8
 
@@ -41,6 +41,9 @@ class Recipe:
         Share of each label in a batch, whatever its share in the folder.
     histogram_share : float
         Share of images whose grey scale is moved towards another image's.
+    margin : int
+        Pixels cut off at each side at inference, see :func:`~medai_core.imaging.network.build_view`; chosen on
+        the held-out folds after training, which does not depend on it.
     """
 
     network: NetworkConfig
@@ -54,6 +57,7 @@ class Recipe:
     strength: float = 1.0
     flip: bool = True
     histogram_share: float = 0.6
+    margin: int = 6
     test_share: float = 0.1
     seed: int = 20
     precision: str = "mixed_bfloat16"
@@ -237,7 +241,7 @@ def logits_of(network: keras.Model, images: NDArray[np.uint8]) -> Logits:
 
 def _check_work(work: Path, scans: ScanSet, recipe: Recipe) -> None:
     """Refuse to go on with what another recipe or other images left in the work folder."""
-    made_with = hashlib.sha256(repr(recipe).encode() + scans.images.tobytes() + scans.labels.tobytes()).hexdigest()
+    made_with = hashlib.sha256(repr(replace(recipe, margin=0)).encode() + scans.images.tobytes() + scans.labels.tobytes()).hexdigest()
     kept = work / "made_with.txt"
     if kept.exists() and kept.read_text() != made_with:
         raise ArtifactError("{folder} holds checkpoints of another recipe or of other images", folder=work.name)
@@ -266,8 +270,8 @@ def train_members(model: str, scans: ScanSet, work: Path, progress: Progress, re
     for number in range(recipe.members):
         use = ~split.test & (split.fold != number)
         member = train_member(scans, use, recipe, number, work, progress)
-        mine = split.fold == number
-        held_out[mine] = logits_of(member, scans.images[mine])
-        held_out[split.test] += logits_of(member, scans.images[split.test]) / recipe.members
+        mine, shown = split.fold == number, average([member], recipe.margin)
+        held_out[mine] = logits_of(shown, scans.images[mine])
+        held_out[split.test] += logits_of(shown, scans.images[split.test]) / recipe.members
         members.append(member)
     return members, split, held_out
