@@ -116,7 +116,7 @@ def draw_label(
 
 
 def make_samples(data: Path, out: Path, seed: int = 7) -> list[dict[str, str]]:
-    """Write the demonstration scans and ``samples.yaml`` to `out`; return its rows."""
+    """Write the demonstration scans to `out` and their list to ``<out>.yaml``; return its rows."""
     rng = np.random.default_rng(seed)
     keras.utils.set_random_seed(seed)
     reader = load_reader()
@@ -138,5 +138,5 @@ def make_samples(data: Path, out: Path, seed: int = 7) -> list[dict[str, str]]:
         pixels = np.asarray(Image.open(io.BytesIO(pictures[0])))
         keep(f"{model}_{label}.dcm", _dicom(pixels, model), label=label, model=model, title=f"{TITLES[label]} (DICOM)")
     keep("page_of_text.png", _png(document(rng)), label="refused", model="auto", title="A page of text, to be refused")
-    (out / "samples.yaml").write_text(yaml.safe_dump(rows, sort_keys=False, allow_unicode=True))
+    out.with_suffix(".yaml").write_text(yaml.safe_dump(rows, sort_keys=False, allow_unicode=True))
     return rows

@@ -25,7 +25,7 @@ class Sample:
 def samples() -> tuple[Sample, ...]:
     """Return the shipped samples; none where the folder is empty."""
     folder = Path(settings().assets_dir) / "samples"
-    listing = folder / "samples.yaml"
+    listing = folder.with_suffix(".yaml")
     if not listing.exists():
         return ()
     rows = yaml.safe_load(listing.read_text("utf-8")) or []
