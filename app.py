@@ -14,7 +14,6 @@ LOGO = Path(__file__).parent / "assets" / "ui" / "logo.svg"
 MARK = LOGO.with_name("mark.svg")
 
 st.set_page_config(page_title="MedAI", page_icon=str(MARK), layout="wide", menu_items={"About": f"MedAI {__version__}"})
-loaders.loading()
 st.logo(str(LOGO), size="large", icon_image=str(MARK))
 with st.sidebar:
     language_switch()
@@ -30,3 +29,5 @@ st.navigation(
         _("Evidence"): [st.Page("pages/models/models.py", title=_("Models"), icon=":material/monitoring:")],
     }
 ).run()
+# Last, so that the first page is not held up by TensorFlow's import.
+loaders.loading()

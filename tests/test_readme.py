@@ -124,3 +124,20 @@ def test_every_import_is_required(folder):
             for name in {name.split(".")[0] for name in names} - sys.stdlib_module_names - own - ONLY_IF_THERE:
                 packages = {package.lower() for package in origins.get(name, [])}
                 assert packages & listed, f"{source.name} imports {name}, which {file} does not list"
+
+
+FIGURE = re.compile(r"\| `(\w+)` \| (.+?) \| (.+?) \(n = (\d+)\) \| ([\d.]+) \(([\d.]+)–([\d.]+)\) \| ([\d.]+|–) \|")
+
+
+def test_figures_are_those_of_the_bundles():
+    table = README.partition("<!-- figures -->")[2].partition("<!-- /figures -->")[0]
+    rows = FIGURE.findall(table)
+    assert len(rows) == len(table.strip().splitlines()) - 2, "a row of the table has another form"
+    for model, metric, split, n, *numbers, baseline in rows:
+        stored = json.loads((ROOT / "assets/models" / model / "metrics.json").read_text("utf-8"))
+        found = {part: {(r["metric"], r["split"]): r for r in stored[part]} for part in ("figures", "baseline")}
+        row = found["figures"][metric, split]
+        assert [f"{row[key]:.3f}" for key in ("value", "low", "high")] == numbers, (model, metric, split)
+        assert str(row["n"]) == n
+        plain = found["baseline"].get((metric, split))
+        assert baseline == (f"{plain['value']:.3f}" if plain else "–"), (model, metric, split)

@@ -73,6 +73,7 @@ RECIPES = {
         members=3,
         strength=0.35,
         histogram_share=0.2,
+        margin=2,
     ),
 }
 

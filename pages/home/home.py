@@ -19,7 +19,7 @@ def main() -> None:
     page("MedAI", _("Calibrated, explained readings of chest radiographs and brain MRI slices, on your own machine."))
     tiles()
     does_and_does_not()
-    sample_gallery("home", one_per_label=True)
+    sample_gallery("home", one_per_label=True, per_row=4)
     status()
 
 

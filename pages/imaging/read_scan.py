@@ -26,8 +26,11 @@ def main() -> None:
         _("One chest radiograph or brain MRI slice: a calibrated answer with its reasons, or a clear refusal."),
     )
     held = uploads.held_scan()
+    # Emptied at once when a file is there, not only at the end of a run that first has to read it.
+    asking = st.empty()
     if held is None:
-        ask_for_file()
+        with asking.container():
+            ask_for_file()
         return
     file_bar(held)
     try:
@@ -154,7 +157,10 @@ def tabs(opened: Opened) -> None:
     }
     wanted = ["viewer", "tags"] if reading is None else ["gate", "viewer", "tags", "report"]
     wanted = list(panels) if opened.read else wanted
-    shown = st.tabs([panels[panel][0] for panel in wanted], key="scan_tabs", on_change="rerun")
+    # One key for each file and set of tabs: with one for all, the browser shows the first tab of the next
+    # file while the server still computes the one that was open before.
+    key = uploads.uploader_key(f"scan_tabs_{len(wanted)}")
+    shown = st.tabs([panels[panel][0] for panel in wanted], key=key, on_change="rerun")
     for tab, panel in zip(shown, wanted, strict=True):
         if tab.open:
             with tab:

@@ -61,7 +61,6 @@ def ask_for_files() -> None:
         st.rerun()
 
 
-@st.fragment
 def running() -> None:
     """Work for one slice, show what is done, and come back until all is read or the visitor stops it."""
     queue: Queue = st.session_state[QUEUE]
@@ -79,7 +78,7 @@ def running() -> None:
             queue.stop()
             problem(error)
             return
-    st.rerun(scope="app" if queue.state != "running" else "fragment")
+    st.rerun()
 
 
 def finished(queue: Queue) -> None:
@@ -93,7 +92,7 @@ def finished(queue: Queue) -> None:
         else:
             st.markdown(f":material/check_circle: {words}")
         st.button(_("New worklist"), icon=":material/add:", on_click=start_over, key="start_over")
-    for column, (name, value) in zip(st.columns(4), summary(rows, tally), strict=True):
+    for column, (name, value) in zip(st.columns(5), summary(rows, tally), strict=True):
         column.metric(name, value, border=True)
     if not rows:
         return
@@ -109,9 +108,10 @@ def finished(queue: Queue) -> None:
 
 
 def summary(rows: list[Row], tally: Counter) -> list[tuple[str, int]]:
-    """Return the four figures on top of the worklist."""
+    """Return the figures on top of the worklist; what was not read is among those to look at."""
     refer = sum(row.status == "read" and row.outcome.refer for row in rows)
     return [
+        (_("Needs a look"), sum(row.needs_look for row in rows)),
         (_("Read"), tally["read"]),
         (_("Refer to a reader"), refer),
         (_("Refused"), tally["refused"]),
@@ -132,12 +132,15 @@ def filters(rows: list[Row]) -> list[Row]:
             _("Show"), list(status), format_func=status.__getitem__, selection_mode="multi", default=list(status),
             key="filter_status",
         )  # fmt: skip
-        refer = st.toggle(_("Only those to refer"), key="filter_refer")
+        look = st.toggle(
+            _("Only what needs a look"), key="filter_look",
+            help=_("Above the threshold, to be referred, refused, or unreadable."),
+        )  # fmt: skip
         text = st.text_input(_("Name contains"), key="filter_name", width=240)
     return [
         row for row in rows
         if row.status in wanted
-        and (not refer or (row.status == "read" and row.outcome.refer))
+        and (not look or row.needs_look)
         and text.lower() in row.name.lower()
     ]  # fmt: skip
 
@@ -152,10 +155,10 @@ def table(rows: list[Row], key: str, openable: bool) -> None:
         "image": st.column_config.ImageColumn(_("Image"), width=80),
         "file": st.column_config.TextColumn(_("File"), width="medium"),
         "urgency": st.column_config.ProgressColumn(_("Urgency"), min_value=0, max_value=1, format="%.2f", width=110),
+        "look": st.column_config.TextColumn(_("Needs a look"), width=130),
         "result": st.column_config.TextColumn(_("Result")),
         "probability": st.column_config.TextColumn(_("Probability")),
         "set": st.column_config.TextColumn(_("Prediction set")),
-        "refer": st.column_config.TextColumn(_("Referral")),
         "note": st.column_config.TextColumn(_("Note"), width="large"),
     }
     if openable:
@@ -165,15 +168,15 @@ def table(rows: list[Row], key: str, openable: bool) -> None:
             "", on_click=open_row, args=(rows, click), key=click, width=80, pinned=True
         )
     st.dataframe(
-        frame, column_config=columns, hide_index=True, row_height=ROW_PX, key=f"table_{key}",
-        height=min(46 + ROW_PX * len(rows), 620), alt=_("Worklist, most urgent first"),
+        frame, column_config=columns, column_order=list(columns), hide_index=True, key=f"table_{key}",
+        row_height=ROW_PX, height=min(46 + ROW_PX * len(rows), 620), alt=_("Worklist, what needs a look first"),
     )  # fmt: skip
 
 
 def cells(row: Row) -> dict[str, object]:
     """Return one line of the table."""
     blank = {"image": None, "file": row.name, "urgency": None, "result": result_name(row), "probability": "", "set": ""}
-    blank |= {"refer": "", "note": ""}
+    blank |= {"look": reason_to_look(row), "note": ""}
     if isinstance(row.outcome, MedAIError):
         return blank | {"note": tell(row.outcome)}
     reading = row.outcome
@@ -182,7 +185,6 @@ def cells(row: Row) -> dict[str, object]:
     if reading.status == "refused":
         return blank | {
             "image": image,
-            "urgency": reading.urgency,
             "note": tell(reading.reason) if reading.reason else "",
         }
     return blank | {
@@ -190,9 +192,17 @@ def cells(row: Row) -> dict[str, object]:
         "urgency": reading.urgency,
         "probability": percent(reading.probabilities[reading.label]),
         "set": " · ".join(label_name(label) for label in reading.prediction_set),
-        "refer": _("Refer to a reader") if reading.refer else "–",
         "note": model_name(reading.model),
     }
+
+
+def reason_to_look(row: Row) -> str:
+    """Return in two or three words why a person should look; a dash where nothing calls for it."""
+    if row.status != "read":
+        return _("Not read")
+    if row.outcome.refer:
+        return _("Refer to a reader")
+    return _("Above the threshold") if row.outcome.above_threshold else "–"
 
 
 def result_name(row: Row) -> str:

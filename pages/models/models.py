@@ -9,9 +9,10 @@ import streamlit as st
 
 from medai_core.errors import MedAIError
 from pages.ui import charts, loaders
+from pages.ui.figures import figure_tables
 from pages.ui.frame import bullets, facts, page, problem
 from pages.ui.language import _
-from pages.ui.words import capital, interval, label_name, metric_name, model_name, plain, split_name
+from pages.ui.words import label_name, model_name, plain
 
 
 def main() -> None:
@@ -82,25 +83,7 @@ def purpose(card: Mapping[str, Any]) -> None:
 
 def performance(metrics: Mapping[str, Any], note: str) -> None:
     """Show the figures with their intervals, beside the baseline's."""
-    rows = metrics.get("figures", [])
-    if not rows:
-        st.caption(_("The bundle holds no figures."))
-        return
-    parts = list(dict.fromkeys(row.get("split", "") for row in rows))
-    part = parts[0]
-    if len(parts) > 1:
-        part = st.selectbox(_("Measured on"), parts, format_func=lambda name: capital(split_name(name)), width=340)
-    baseline = {(row["metric"], row.get("split", "")): row for row in metrics.get("baseline", [])}
-    shown = [row for row in rows if row.get("split", "") == part]
-    beside = [baseline.get((row["metric"], part)) for row in shown]
-    table = {
-        _("Figure"): [metric_name(row["metric"]) for row in shown],
-        _("This model (95% interval)"): [interval(row) for row in shown],
-    }
-    if any(beside):
-        table[_("Baseline (95% interval)")] = [interval(row) if row else "–" for row in beside]
-    table["n"] = [row.get("n") for row in shown]
-    st.dataframe(table, hide_index=True, key="figures", height="content" if len(shown) < 14 else 480)
+    figure_tables(metrics)
     if note:
         st.info(plain(_(note)), icon=":material/info:")
     for line in metrics.get("notes", []):
@@ -121,7 +104,8 @@ def plots(metrics: Mapping[str, Any], model: str) -> None:
         drawn.append(
             (_("Confusion matrix"), lambda: charts.confusion(found["labels"], found["counts"], f"confusion_{model}"))
         )
-    drawn.append((_("How to read these"), how_to_read))
+    if drawn:
+        drawn.append((_("How to read these"), how_to_read))
     for start in range(0, len(drawn), 2):
         for column, (title, draw) in zip(st.columns(2, gap="medium"), drawn[start : start + 2], strict=False):
             with column, st.container(border=True, height="stretch"):
@@ -155,30 +139,42 @@ def data(card: Mapping[str, Any]) -> None:
         st.subheader(_("Training data"), anchor=False)
         names = {
             "name": _("Name"), "source": _("Source"), "licence": _("Licence"), "citation": _("Citation"),
-            "n_images": _("Images"), "n_patients": _("Patients"),
+            "n_images": _("Images"), "n_patients": _("Patients"), "n_groups": _("Groups of near-duplicates"),
         }  # fmt: skip
-        facts([(names.get(field, field), text(value)) for field, value in source.items()])
+        facts([(names.get(field, field), _(text(value))) for field, value in source.items()])
     with right:
         st.subheader(_("Split and training"), anchor=False)
-        names = {
-            "method": _(
-                "Method"
-            ), "seed": _("Seed"), "train": _("Training"), "validation": _("Validation"), "test": _("Test"),
-        }  # fmt: skip
-        rows = [(names.get(field, field), _(text(value))) for field, value in split.items()]
+        names = split_words()
+        rows = [(names.get(field, field), _(text(value, names))) for field, value in split.items()]
         libraries = card.get("libraries") or {}
         rows.append((_("Libraries"), ", ".join(f"{name} {number}" for name, number in libraries.items())))
         facts(rows)
+
+
+def split_words() -> dict[str, str]:
+    """Return what the fields of a card's split are called."""
+    return {
+        "method": _("Method"),
+        "seed": _("Seed"),
+        "train": _("Training"),
+        "development": _("Development"),
+        "folds": _("Folds"),
+        "validation": _("Validation"),
+        "test": _("Test"),
+        "known": _("Learned from"),
+        "held_out": _("Limits set on"),
+        **{model: model_name(model) for model in loaders.READING_MODELS},
+    }
 
 
 def as_list(value: object) -> Sequence[str]:
     return value if isinstance(value, list) else [str(value)] if value else []
 
 
-def text(value: object) -> str:
-    """Return a value of the card as one line."""
+def text(value: object, names: Mapping[str, str] | None = None) -> str:
+    """Return a value of the card as one line, with the names of its fields where they have any."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{name}: {text(item)}" for name, item in value.items())
+        return ", ".join(f"{(names or {}).get(name, name)}: {text(item, names)}" for name, item in value.items())
     return ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
 
 

@@ -49,6 +49,14 @@ def answer_card(reading: Reading) -> None:
         )
         st.write(_("Calibrated probability {p}").format(p=f"**{percent(reading.probabilities[reading.label])}**"))
         charts.probability_bars(reading.probabilities, reading.prediction_set, key="probabilities")
+        if reading.probabilities[reading.label] < max(reading.probabilities.values()):
+            st.caption(
+                _(
+                    "The name follows the threshold for {finding}, to which all its labels count together; among those "
+                    "on its side of the threshold, “{label}” is the likeliest."
+                )
+                .format(finding=label_name(reading.operating_point.finding).lower(), label=label_name(reading.label))
+            )  # fmt: skip
         for caution in reading.cautions:
             st.warning(plain(tell(caution)), icon=":material/warning:")
         _prediction_set(reading)
@@ -99,7 +107,7 @@ def gate_panel(reading: Reading) -> None:
             st.dataframe(
                 {
                     _("Signal"): [signal_name(signal.name) for signal in gate.signals],
-                    _("Measured"): [f"{signal.value:.3g}" for signal in gate.signals],
+                    _("Measured"): ["<0.001" if 0 <= s.value < 0.001 else f"{s.value:.3g}" for s in gate.signals],
                     _("Limit"): [f"{signal.limit:.3g}" for signal in gate.signals],
                     _("Verdict"): [_("above the limit") if s.exceeded else _("within") for s in gate.signals],
                 },
@@ -133,7 +141,10 @@ def operating_point(reading: Reading) -> None:
         )
     )  # fmt: skip
     stats([_rate(_("Sensitivity"), point.sensitivity), _rate(_("Specificity"), point.specificity)])
-    predictive_values(point, reading.model or "")
+    part, calibrated_for = _basis(reading.model or "")
+    if part:
+        st.caption(_("Both measured on {part}, which the network had not learned from.").format(part=split_name(part)))
+    predictive_values(point, reading.model or "", reading.finding_probability, calibrated_for)
 
 
 def _rate(name: str, figure: Interval) -> tuple[str, str, str]:
@@ -141,11 +152,42 @@ def _rate(name: str, figure: Interval) -> tuple[str, str, str]:
     return name, f"{figure.value:.1%}", ends
 
 
+def _basis(model: str) -> tuple[str, float | None]:
+    """Return the part of the data thresholds were chosen on, and the prevalence of the finding calibrated for."""
+    found = loaders.bundle(model)
+    if isinstance(found, MedAIError):
+        return "", None
+    stored = found.preprocessing
+    shares, positive = stored.get("prevalence") or {}, (stored.get("positive") or {}).get("labels", [])
+    calibrated_for = sum(shares[label] for label in positive) if shares else None
+    return stored.get("conformal", {}).get("chosen_on", ""), calibrated_for
+
+
+def at_prevalence(probability: float, calibrated_for: float, prevalence: float) -> float:
+    """Return a probability of the finding moved from one prevalence to another.
+
+    Bayes' rule with unchanged likelihoods (Saerens et al. 2002): all arguments in 0 to 1, both prevalences
+    strictly between.
+    """
+    yes = probability * prevalence / calibrated_for
+    no = (1 - probability) * (1 - prevalence) / (1 - calibrated_for)
+    return yes / (yes + no)
+
+
 @st.fragment
-def predictive_values(point: OperatingPoint, model: str) -> None:
-    """Show PPV and NPV, live, at the visitor's prevalence."""
+def predictive_values(
+    point: OperatingPoint, model: str, probability: float, calibrated_for: float | None = None
+) -> None:
+    """Show, live, PPV, NPV and this scan's probability at the visitor's prevalence."""
+    finding = label_name(point.finding)
+    if calibrated_for:
+        st.write(
+            _("The probabilities above are calibrated for {share} prevalence of {finding}.").format(
+                finding=finding.lower(), share=f"**{calibrated_for:.0%}**"
+            )
+        )
     chosen = st.slider(
-        _("Prevalence of {finding} among your patients").format(finding=label_name(point.finding).lower()),
+        _("Prevalence of {finding} among your patients").format(finding=finding.lower()),
         min_value=0.5,
         max_value=90.0,
         value=100 * DEFAULT_PREVALENCE,
@@ -158,7 +200,14 @@ def predictive_values(point: OperatingPoint, model: str) -> None:
     sensitivity, specificity = point.sensitivity.value, point.specificity.value
     ppv, npv = ppv_npv(sensitivity, specificity, chosen / 100)
     above, below = _("of those above the threshold have it"), _("of those below the threshold do not")
-    stats([("PPV", f"{ppv:.1%}", above), ("NPV", f"{npv:.1%}", below)])
+    stats([("PPV", percent(ppv), above), ("NPV", percent(npv), below)])
+    if calibrated_for:
+        st.write(
+            _("At {share} prevalence, this scan's probability of {finding} is {p}.").format(
+                share=f"{chosen:.1f}%", finding=finding.lower(),
+                p=f"**{percent(at_prevalence(probability, calibrated_for, chosen / 100))}**",
+            )
+        )  # fmt: skip
     grid = np.linspace(0.005, 0.9, 60)
     pairs = [ppv_npv(sensitivity, specificity, float(share)) for share in grid]
     curve = {"prevalence": grid.tolist(), "ppv": [a for a, _b in pairs], "npv": [b for _a, b in pairs]}

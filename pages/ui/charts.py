@@ -10,7 +10,7 @@ import streamlit as st
 
 from pages.ui.language import _
 from pages.ui.theme import ORANGE, SERIES, accent, dark, muted
-from pages.ui.words import label_name, percent
+from pages.ui.words import label_name, percent, signed
 
 PLAIN = {"displayModeBar": False, "staticPlot": False, "scrollZoom": False, "doubleClick": False}
 
@@ -55,34 +55,47 @@ def probability_bars(probabilities: Mapping[str, float], chosen: Sequence[str], 
     draw(figure, key, words, height=44 * len(labels) + 14)
 
 
-def faithfulness_bars(figures: Mapping[str, tuple[float, float]], key: str) -> None:
-    """Draw this map against a random order, for each test: ``{test: (this map, random)}``."""
+def faithfulness_dots(figures: Mapping[str, tuple[float, float]], key: str) -> None:
+    """Draw this map against a random order, for each test: ``{test: (this map, random)}`` in log-odds.
+
+    Log-odds have no natural zero and may be negative, so points are drawn and not bars.
+    """
     tests = list(figures)
-    ends = [0.0, *(value for pair in figures.values() for value in pair)]
+    ends = [value for pair in figures.values() for value in pair]
     room = 0.15 * (max(ends) - min(ends) or 1.0)
     figure = go.Figure()
-    series = ((_("This map"), 0, accent(), ""), (_("Random order"), 1, muted(), "/"))
-    for name, place, colour, hatch in series:
-        values = [figures[test][place] for test in tests]
-        figure.add_bar(
+    for test, pair in figures.items():
+        figure.add_scatter(
+            x=list(pair), y=[test, test], mode="lines", line={"color": muted(), "width": 1.5}, hoverinfo="skip",
+            showlegend=False,
+        )  # fmt: skip
+    for name, place, colour, symbol, side in (
+        (_("This map"), 0, accent(), "circle", "top center"),
+        (_("Random order"), 1, muted(), "diamond-open", "bottom center"),
+    ):
+        figure.add_scatter(
             name=name,
             y=tests,
-            x=values,
-            orientation="h",
-            text=[f"{value:.2f}" for value in values],
-            textposition="outside",
+            x=[figures[test][place] for test in tests],
+            mode="markers+text",
+            text=[signed(figures[test][place]) for test in tests],
+            textposition=side,
             cliponaxis=False,
-            marker={"color": colour, "pattern_shape": hatch, "line_width": 0},
-            hovertemplate="%{y}: %{x:.3f}<extra>" + name + "</extra>",
+            marker={"color": colour, "symbol": symbol, "size": 11, "line_width": 2},
+            hovertemplate="%{y}: %{text}<extra>" + name + "</extra>",
         )
     figure.update_layout(
-        margin={"l": 0, "r": 40, "t": 28, "b": 4},
-        bargap=0.35,
+        margin={"l": 0, "r": 10, "t": 28, "b": 0},
         legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "traceorder": "normal"},
     )
-    figure.update_xaxes(range=[min(ends) - room * (min(ends) < 0), max(ends) + room], visible=False, fixedrange=True)
-    figure.update_yaxes(fixedrange=True, autorange="reversed", ticksuffix="  ", automargin=True)
-    draw(figure, key, _("Faithfulness of the map against a random order"), height=150)
+    figure.update_xaxes(
+        title=_("Mean log-odds along the curve"), range=[min(ends) - room, max(ends) + room], nticks=6, zeroline=False,
+        fixedrange=True,
+    )  # fmt: skip
+    figure.update_yaxes(
+        fixedrange=True, range=[len(tests) - 0.3, -0.7], ticksuffix="  ", automargin=True, showgrid=False
+    )
+    draw(figure, key, _("Faithfulness of the map against a random order"), height=220)
 
 
 def predictive_values(curve: Mapping[str, Sequence[float]], prevalence: float, key: str) -> None:
@@ -144,8 +157,8 @@ def square(figure: go.Figure, x: str, y: str) -> None:
         margin={"l": 0, "r": 10, "t": 30, "b": 0},
         legend={"orientation": "h", "y": 1.01, "yanchor": "bottom", "x": 0},
     )
-    figure.update_xaxes(title=x, range=[-0.02, 1.02], fixedrange=True, constrain="domain")
-    figure.update_yaxes(title=y, range=[-0.02, 1.02], fixedrange=True)
+    figure.update_xaxes(title=x, range=[-0.04, 1.04], fixedrange=True, constrain="domain")
+    figure.update_yaxes(title=y, range=[-0.04, 1.04], fixedrange=True)
 
 
 def confusion(labels: Sequence[str], counts: Sequence[Sequence[int]], key: str) -> None:

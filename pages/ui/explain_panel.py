@@ -14,7 +14,7 @@ from medai_core.imaging.reading import Reading
 from pages.ui import charts, loaders
 from pages.ui.frame import problem
 from pages.ui.language import _
-from pages.ui.words import label_name
+from pages.ui.words import label_name, signed
 
 if TYPE_CHECKING:
     from medai_core.imaging.explain import Explanation
@@ -87,24 +87,33 @@ def _pictures(display: np.ndarray, found: Explanation, opacity: float) -> None:
     else:
         words = _("Yellow: regions that spoke most for “{label}”; dark violet: least; without colour, none.")
     st.caption(words.format(label=label_name(found.label)))
+    st.caption(
+        _(
+            "The model looks at the middle of the image: the outermost 5% on each side is not shown to it and "
+            "stays without colour."
+        )
+    )
 
 
 def _quality(found: Explanation) -> None:
     if found.additivity_gap is not None:
         st.caption(
             _(
-                "Additivity gap {gap}: the SHAP values with their base value {base} should add up to the "
-                "model's log-odds {score}."
+                "Additivity gap {gap} ± {error} log-odds: the SHAP values with their base value {base} should add "
+                "up to the model's log-odds {score}. A gap within two such errors is noise of sampling."
             )
-            .format(gap=f"{found.additivity_gap:.3f}", base=f"{found.base_value:.2f}", score=f"{found.score:.2f}")
+            .format(
+                gap=f"{found.additivity_gap:.2f}", error=f"{found.additivity_error or 0:.2f}",
+                base=signed(found.base_value), score=signed(found.score),
+            )
         )  # fmt: skip
     if found.faithful is None:
         return
     if found.faithful:
         st.success(
             _(
-                "Faithful for this scan: hiding the marked regions first lowers the model's score sooner "
-                "than hiding regions at random, and showing them first raises it sooner."
+                "Faithful for this scan: hiding the marked regions first lowers the model's log-odds sooner "
+                "than hiding regions at random, and showing them first raises them sooner."
             ),
             icon=":material/verified:",
         )  # fmt: skip
@@ -118,7 +127,7 @@ def _quality(found: Explanation) -> None:
 def _faithfulness(found: Explanation) -> None:
     if found.faithful is None:
         return
-    charts.faithfulness_bars(
+    charts.faithfulness_dots(
         {
             _("Deletion (lower is better)"): (found.deletion_auc, found.random_deletion_auc),
             _("Insertion (higher is better)"): (found.insertion_auc, found.random_insertion_auc),

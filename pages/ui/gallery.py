@@ -11,20 +11,20 @@ from pages.ui.language import _
 from pages.ui.samples import Sample, samples
 
 SCAN_PAGE = "pages/imaging/read_scan.py"
-PER_ROW = 6
 
 
-def sample_gallery(key: str, one_per_label: bool = False) -> None:
+def sample_gallery(key: str, one_per_label: bool = False, per_row: int = 5) -> None:
     """Show the shipped synthetic images; one click opens one on the scan page."""
-    found: Sequence[Sample] = samples()
+    # Of several that look alike on a card, the first.
+    found: Sequence[Sample] = list({sample.title: sample for sample in reversed(samples())}.values())[::-1]
     if one_per_label:
         found = list({sample.label: sample for sample in reversed(found)}.values())[::-1]
     if not found:
         return
     st.subheader(_("Try a sample"), anchor=False)
     st.caption(_("These images are synthetic: drawn by a computer, of no patient."))
-    for start in range(0, len(found), PER_ROW):
-        for column, sample in zip(st.columns(PER_ROW), found[start : start + PER_ROW], strict=False):
+    for start in range(0, len(found), per_row):
+        for column, sample in zip(st.columns(per_row), found[start : start + per_row], strict=False):
             with column, st.container(border=True, height="stretch", vertical_alignment="distribute"):
                 _card(sample, key)
 

@@ -41,8 +41,14 @@ class Row:
         return "error" if isinstance(self.outcome, MedAIError) else self.outcome.status
 
     @property
-    def urgency(self) -> float:
-        return -1.0 if isinstance(self.outcome, MedAIError) else self.outcome.urgency
+    def urgency(self) -> float | None:
+        """From 0 to 1 where there is an answer; no answer says nothing about urgency."""
+        return self.outcome.urgency if self.status == "read" else None
+
+    @property
+    def needs_look(self) -> bool:
+        """Whether a person should look: no answer, an open one, or a finding above the threshold."""
+        return self.status != "read" or self.outcome.refer or bool(self.outcome.above_threshold)
 
     def data(self) -> bytes:
         """Return the bytes of the file, unpacked again where it came from a ZIP."""
@@ -103,8 +109,9 @@ class Queue:
                 yield member.name, member.data
 
     def sorted_rows(self) -> list[Row]:
-        """Return the rows, most urgent first; errors last, in order of upload."""
-        return sorted(self.rows, key=lambda row: -row.urgency)
+        """Return the rows: those to look at by urgency, then what was not read, then the rest by urgency."""
+        order = {"read": 0, "refused": 1, "error": 2}
+        return sorted(self.rows, key=lambda row: (not row.needs_look, order[row.status], -(row.urgency or 0.0)))
 
 
 def safe_cell(text: object) -> str:
@@ -128,9 +135,9 @@ def to_csv(rows: Sequence[Row]) -> bytes:
 def _cells(row: Row, labels: Sequence[str]) -> list[object]:
     if isinstance(row.outcome, MedAIError):
         return [row.name, "error", str(row.outcome), *[""] * (7 + len(labels))]
-    reading = row.outcome
+    reading, urgency = row.outcome, "" if row.urgency is None else f"{row.urgency:.4f}"
     shares = [f"{reading.probabilities[label]:.4f}" if label in reading.probabilities else "" for label in labels]
     return [
         row.name, reading.status, reading.reason or "", reading.model or "", reading.version or "", reading.label or "",
-        " ".join(reading.prediction_set), reading.refer, f"{reading.urgency:.4f}", *shares, reading.digest,
+        " ".join(reading.prediction_set), reading.refer, urgency, *shares, reading.digest,
     ]  # fmt: skip

@@ -11,7 +11,15 @@ SERIES = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, YELLOW)
 
 CSS = """<style>
 .stMainBlockContainer {max-width: 1240px; padding: 3rem 2.5rem;}
-@media (max-width: 900px) {.stMainBlockContainer {padding: 3.5rem 1.25rem;}}
+@media (max-width: 900px) {
+  .stMainBlockContainer {padding: 3.5rem 1.25rem;}
+  [data-testid="stHorizontalBlock"]:has(> [data-testid="stColumn"]) {flex-wrap: wrap;}
+  [data-testid="stColumn"] {min-width: min(100%, 14rem);}
+  [data-testid="stColumn"]:has([data-testid="stMetric"]),
+  [data-testid="stColumn"]:has([data-testid="stImage"]):not(:has([data-testid="stColumn"], .st-key-lightbox_scan))
+    {min-width: min(100%, 8rem);}
+  [data-testid="stColumn"]:has(.st-key-answer, .st-key-refusal) {order: -1;}
+}
 [data-testid="stHeadingWithActionElements"] h1 {letter-spacing: -0.01em;}
 .medai-lead {opacity: .78; font-size: 1.02rem; line-height: 1.5; margin: 0; max-width: 62rem;}
 .medai-notice {display: flex; gap: .6rem; align-items: baseline; font-size: .86rem; line-height: 1.4;

@@ -136,8 +136,13 @@ def split_name(code: str) -> str:
         "held-out folds": _("held-out folds"),
     }
     base, _comma, rest = code.partition(", ")
+    base = names.get(base, base)
     if rest == "duplicates removed":
-        return _("{part}, duplicates removed").format(part=names.get(base, base))
+        return _("{part}, duplicates removed").format(part=base)
+    if rest == "other devices imitated":
+        return _("{part}, other devices imitated").format(part=base)
+    if fold := re.fullmatch(r"held-out fold (\d+)", code):
+        return _("held-out fold {n}").format(n=fold[1])
     if session := re.fullmatch(r"held-out session (\d+)", code):
         return _("held-out session {n}").format(n=session[1])
     return names.get(code, code)
@@ -168,6 +173,12 @@ def percent(value: float, digits: int = 1) -> str:
     if 0 <= value < edge / 2:
         return f"<{edge:.{digits}%}"
     return f"{value:.{digits}%}"
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """Return a number with a real minus sign, and without one where it rounds to zero."""
+    shown = f"{value:.{digits}f}"
+    return shown.lstrip("-") if float(shown) == 0 else shown.replace("-", "−")
 
 
 def interval(figure: Interval | Mapping[str, float], as_percent: bool = False) -> str:

@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from medai_core import registry
 
 ROOT = Path(__file__).parents[2]
-START_SECONDS = 30
+START_SECONDS = 60
+# Two slow cores load TensorFlow and three models; nothing waits this long that need not.
+PATIENCE_MS = 90_000
 
 
 def free_port() -> int:
@@ -67,6 +69,7 @@ def wait_for(address: str, process: subprocess.Popen, log: Path) -> None:
 def browser() -> Iterator[Browser]:
     """Return Debian's Chromium, or the one Playwright installed."""
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         path = found or playwright.chromium.executable_path
         if not Path(path).exists():
@@ -87,7 +90,7 @@ def visitor(browser: Browser, server: str) -> Iterator[Callable[..., Page]]:
         context = browser.new_context(
             viewport={"width": width, "height": 900}, color_scheme=theme, locale="en-US", accept_downloads=True
         )
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(PATIENCE_MS)
         contexts.append(context)
         page = context.new_page()
         page.goto(server)

@@ -73,6 +73,21 @@ def test_junk_is_one_sentence_and_no_traceback(visitor: Visitor) -> None:
     expect(page.locator("input[type=file]")).to_be_attached()
 
 
+def test_a_refusal_after_a_reading_shows_what_the_gate_measured(visitor: Visitor, samples: dict[str, bytes]) -> None:
+    page = visitor()
+    go(page, "Read a scan")
+    upload(page, "child.png", samples["normal"])
+    answer(page)
+    page.get_by_role("tab", name="Viewer").click()
+    expect(page.locator(".st-key-lightbox_viewer .js-plotly-plot")).to_be_visible()
+    page.get_by_role("button", name="Close this file").click()
+    expect(page.get_by_role("button", name="Close this file")).to_have_count(0)
+    upload(page, "page.png", samples["refused"])
+    expect(page.locator(".st-key-refusal")).to_contain_text("This looks like a document")
+    expect(page.get_by_text("Its reconstruction")).to_be_visible()
+    expect(page.locator(".st-key-answer")).to_have_count(0)
+
+
 def test_two_visitors_see_nothing_of_each_other(visitor: Visitor, samples: dict[str, bytes]) -> None:
     one, two = visitor(), visitor()
     for page, name, label in ((one, "first-visitor.png", "normal"), (two, "second-visitor.png", "glioma")):
@@ -86,6 +101,11 @@ def test_two_visitors_see_nothing_of_each_other(visitor: Visitor, samples: dict[
         go(page, "Read a scan")
         answer(page)
         assert mine in page.content() and other not in page.content()
+    # Closing one visitor's file leaves the other's alone.
+    one.get_by_role("button", name="Close this file").click()
+    expect(one.locator("input[type=file]")).to_be_attached()
+    two.get_by_role("tab", name="Input check").click()
+    assert answer(two) == "Glioma"
     third = visitor()
     go(third, "Read a scan")
     expect(third.locator("input[type=file]")).to_be_attached()

@@ -93,9 +93,9 @@ class FakeReader:
 
     def explain(self, reading: Reading, *, method: str = "grad_cam", label: str | None = None) -> Explanation:
         heat = np.linspace(0, 1, 128 * 128, dtype=np.float32).reshape(128, 128)
-        gap = {"base_value": -0.4, "additivity_gap": 0.012, "relative_gap": 0.01} if method == "shap" else {}
+        gap = {"base_value": -0.4, "additivity_gap": 0.012, "additivity_error": 0.03} if method == "shap" else {}
         areas = {
-            "deletion_auc": 0.31, "insertion_auc": 0.82, "random_deletion_auc": 0.55, "random_insertion_auc": 0.61,
+            "deletion_auc": -1.31, "insertion_auc": 2.82, "random_deletion_auc": 0.55, "random_insertion_auc": 0.61,
         }  # fmt: skip
         signed = heat - 0.5 if method == "shap" else heat
         return Explanation(method, label or reading.label, signed, 1.7, **gap, **areas, faithful=True, seconds=0.01)
@@ -126,7 +126,10 @@ def fake_bundle(model: str) -> SimpleNamespace:
             "training_data": {"name": "A set", "licence": "CC BY 4.0", "citation": "Someone 2018", "n_images": 5000},
             "split": {"method": "patient-grouped", "seed": 0, "train": 4000, "validation": 500, "test": 500},
         },
-        preprocessing={"labels": labels},
+        preprocessing={
+            "labels": labels, "positive": {"labels": labels[1:]}, "conformal": {"chosen_on": "held-out sessions"},
+            "prevalence": {label: 0.5 if label == labels[0] else 0.5 / (len(labels) - 1) for label in labels},
+        },
         metrics={
             "figures": figures, "baseline": [figures[0] | {"value": 0.95, "low": 0.93, "high": 0.96}],
             "reliability": [{"mean_probability": p, "observed": p**1.1, "n": 60} for p in (0.05, 0.3, 0.6, 0.95)],

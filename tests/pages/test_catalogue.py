@@ -49,6 +49,7 @@ def card_messages() -> set[str]:
         found |= {card[field] for field in CARD_TEXTS if card.get(field)}
         found |= {text for field in CARD_LISTS for text in card.get(field, [])}
         found.add((card.get("split") or {}).get("method", ""))
+        found |= {str((card.get("training_data") or {}).get(field, "")) for field in ("name", "source", "licence")}
     samples = ROOT / "assets/samples.yaml"
     if samples.exists():
         found |= {row["title"] for row in yaml.safe_load(samples.read_text("utf-8"))}

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -72,6 +73,50 @@ def test_models_page_shows_the_card(app: AppTest, said: Said) -> None:
         assert sentence in text, sentence
     table = app.dataframe[0].value
     assert table.iloc[0].tolist() == ["AUC, pneumonia", "0.981 (0.972–0.989)", "0.950 (0.930–0.960)", 620]
+
+
+def test_a_gate_has_one_row_for_each_kind_of_wrong_input(
+    app: AppTest, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pages.ui import loaders
+
+    def figures(shift: float) -> list[dict[str, object]]:
+        ends = {"low": 0.9 - shift, "high": 1.0, "n": 300, "split": "test"}
+        names = ("right images refused", "AUROC against noise", "noise refused", "AUROC against rotated")
+        return [{"metric": f"chest_xray: {name}", "value": 0.95 - shift} | ends for name in names]
+
+    gate = SimpleNamespace(**vars(loaders.bundle("scan_gate")))
+    gate.metrics = {"figures": figures(0.0), "baseline": figures(0.1)}
+    monkeypatch.setattr(loaders, "bundle", lambda model: gate)
+    app.switch_page("pages/models/models.py").run()
+    assert not app.exception
+    table = app.dataframe[0].value
+    assert table["Kind of wrong input"].tolist() == ["Noise", "Rotated image"]
+    assert table.iloc[0].tolist()[1:] == [
+        "0.950 (0.900–1.000)", "95.0% (90.0%–100.0%)", "0.850 (0.800–1.000)", "85.0% (80.0%–100.0%)", 300,
+    ]  # fmt: skip
+    assert "Right images refused" in said(app)
+
+
+def test_figures_are_shown_part_by_part(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pages.ui import loaders
+
+    def row(part: str, value: float) -> dict[str, object]:
+        return {"metric": "AUC, pneumonia", "value": value, "low": value, "high": value, "n": 9, "split": part}
+
+    found = SimpleNamespace(**vars(loaders.bundle("chest_xray")))
+    parts = ("test", "held-out sessions", "held-out session 1", "held-out session 2", "test, other devices imitated")
+    found.metrics = {
+        "figures": [row(part, 0.9) for part in parts],
+        "baseline": [row("test", 0.8), row("held-out session 1", 0.7)],
+    }
+    monkeypatch.setattr(loaders, "bundle", lambda model: found)
+    app.switch_page("pages/models/models.py").run()
+    assert len(app.dataframe[0].value) == 1
+    app.button_group(key="figures_part").set_value("held-out sessions").run()
+    assert app.dataframe[0].value.columns[2] == "Baseline (95% interval) · held-out session 1"
+    app.button_group(key="figures_part").set_value("each").run()
+    assert app.dataframe[0].value.columns.tolist() == ["Figure", "Held-out session 1", "Held-out session 2"]
 
 
 def test_models_page_can_be_linked_to(app: AppTest, said: Said) -> None:

@@ -23,7 +23,7 @@ def upload(app: AppTest, data: bytes, name: str = "scan.png") -> AppTest:
 
 
 def tab(app: AppTest, name: str) -> AppTest:
-    app.session_state["scan_tabs"] = name
+    app.session_state[f"scan_tabs_{len(app.tabs)}_0"] = name
     app.run()
     assert not app.exception
     return app
@@ -76,6 +76,18 @@ def test_prevalence_moves_the_predictive_values(app: AppTest, files: dict[str, b
     assert "91.3%" in said(app)
 
 
+def test_the_probability_moves_with_prevalence_and_says_what_it_was_calibrated_for(
+    app: AppTest, files: dict[str, bytes], said: Said
+) -> None:
+    text = said(upload(app, files["sure"]))
+    assert "calibrated for **50%** prevalence of pneumonia" in text
+    assert "Both measured on held-out sessions" in text
+    app.slider(key="prevalence_chest_xray").set_value(50.0).run()
+    assert "At 50.0% prevalence, this scan's probability of pneumonia is **97.0%**" in said(app)
+    app.slider(key="prevalence_chest_xray").set_value(10.0).run()
+    assert "At 10.0% prevalence, this scan's probability of pneumonia is **78.2%**" in said(app)
+
+
 def test_model_choice_is_handed_on(app: AppTest, files: dict[str, bytes], said: Said) -> None:
     upload(app, files["sure"])
     app.button_group(key="scan_model").set_value("brain_mri").run()
@@ -87,7 +99,7 @@ def test_explanation_says_what_it_is_worth(app: AppTest, files: dict[str, bytes]
     assert "A heat map is no localisation" in said(app)
     assert "Faithful for this scan" in said(app)
     app.button_group(key="map_method").set_value("shap").run()
-    assert "Additivity gap 0.012" in said(app)
+    assert "Additivity gap 0.01 ± 0.03 log-odds" in said(app) and "base value −0.40" in said(app)
     app.slider(key="map_opacity").set_value(20).run()
     app.toggle(key="map_shown").set_value(False).run()
     assert not app.exception

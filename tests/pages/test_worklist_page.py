@@ -7,8 +7,11 @@ import io
 import zipfile
 from collections.abc import Callable
 
+import pytest
 from streamlit.testing.v1 import AppTest
 
+from medai_core.errors import InputError
+from medai_core.imaging.reading import Reading
 from pages.ui.queue import Queue, Row, Upload, safe_cell, to_csv
 
 PAGE = "pages/imaging/worklist.py"
@@ -78,11 +81,39 @@ def test_stop_button_shows_the_rest_as_stopped(app: AppTest, files: dict[str, by
     assert "Stopped" in said(app) and not app.exception
 
 
+def test_many_slices_run_to_the_end(app: AppTest, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    work = Queue.work
+    monkeypatch.setattr(Queue, "work", lambda self, reader, seconds: work(self, reader, 0.0))
+    start(app, {f"{n}.png": files["sure"] for n in range(5)})
+    assert app.session_state["worklist"].state == "done"
+    assert len(app.dataframe[0].value) == 5 and not app.error
+
+
+def test_what_was_not_read_stands_before_what_needs_no_look() -> None:
+    def row(name: str, **outcome: object) -> Row:
+        return Row(name, Upload(name, b""), 0, Reading(code="ok", reason=None, digest="", **outcome))
+
+    queue = Queue([], "auto")
+    queue.rows = [
+        row("calm", status="read", above_threshold=False, urgency=0.1),
+        Row("junk", Upload("junk", b""), 0, InputError("This is a text file, not a scan.")),
+        row("refused", status="refused"),
+        row("referred", status="read", above_threshold=False, urgency=0.5, refer=True),
+        row("found", status="read", above_threshold=True, urgency=0.9),
+    ]
+    assert [row.name for row in queue.sorted_rows()] == ["found", "referred", "refused", "junk", "calm"]
+    assert [row.needs_look for row in queue.sorted_rows()] == [True] * 4 + [False]
+    assert queue.sorted_rows()[2].urgency is None
+
+
 def test_filters(app: AppTest, files: dict[str, bytes]) -> None:
     start(app, {"a.png": files["sure"], "b.png": files["unsure"], "c.png": files["refused"]})
-    app.toggle(key="filter_refer").set_value(True).run()
-    assert app.dataframe[0].value["file"].tolist() == ["b.png"]
-    app.toggle(key="filter_refer").set_value(False).run()
+    app.button_group(key="filter_status").set_value(["read"]).run()
+    assert app.dataframe[0].value["file"].tolist() == ["b.png", "a.png"]
+    app.button_group(key="filter_status").set_value(["read", "refused", "error"]).run()
+    app.toggle(key="filter_look").set_value(True).run()
+    assert len(app.dataframe[0].value) == 3  # one referred, one above the threshold, one refused
+    app.toggle(key="filter_look").set_value(False).run()
     app.text_input(key="filter_name").set_value("C.p").run()
     assert app.dataframe[0].value["file"].tolist() == ["c.png"]
 
