@@ -89,7 +89,7 @@ def _pictures(display: np.ndarray, found: Explanation, opacity: float) -> None:
     st.caption(words.format(label=label_name(found.label)))
     st.caption(
         _(
-            "The model looks at the middle of the image: the outermost 5% on each side is not shown to it and "
+            "The model looks at the middle of the image: a narrow rim is not shown to it and "
             "stays without colour."
         )
     )
