@@ -1,0 +1,63 @@
+"""Gradient-boosted trees on the summary features: one set for each anchor hour, as LightGBM's own text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medai_core.errors import ArtifactError
+from medai_core.icu.blend import ANCHORS, anchor_weights
+from medai_core.icu.features import FEATURES
+from medai_core.icu.grid import HOURS
+
+if TYPE_CHECKING:
+    import lightgbm
+
+
+def file_of(hour: int) -> str:
+    return f"trees_{hour:02d}.txt"
+
+
+class Trees:
+    """Logits at every hour from the trees of the two anchor hours around it.
+
+    Parameters
+    ----------
+    texts : mapping
+        LightGBM's text of each anchor hour.
+    """
+
+    def __init__(self, texts: Mapping[int, str]) -> None:
+        import lightgbm
+
+        if sorted(texts) != sorted(ANCHORS):
+            raise ArtifactError("Trees must be there for the hours {hours}, got {got}", hours=ANCHORS, got=sorted(texts))
+        try:
+            self._boosters = {hour: lightgbm.Booster(model_str=text) for hour, text in texts.items()}
+        except lightgbm.basic.LightGBMError as error:
+            raise ArtifactError("The trees cannot be loaded: {error}", error=str(error)) from error
+        for hour, booster in self._boosters.items():
+            _check(hour, booster)
+        self._weights = anchor_weights()
+
+    def __call__(self, rows: NDArray[np.float32], hours: Iterable[int] = range(1, HOURS + 1)) -> NDArray[np.float64]:
+        """Logits (N, 48) from features (N, 48, F); hours that are not asked for are NaN."""
+        asked = np.isin(np.arange(1, HOURS + 1), list(hours))
+        logits = np.zeros(rows.shape[:2])
+        for k, hour in enumerate(ANCHORS):
+            at = np.flatnonzero((self._weights[:, k] > 0) & asked)
+            if at.size:
+                found = self._boosters[hour].predict(rows[:, at].reshape(-1, rows.shape[-1]), raw_score=True, num_threads=1)
+                logits[:, at] += self._weights[at, k] * found.reshape(len(rows), at.size)
+        logits[:, ~asked] = np.nan
+        return logits
+
+
+def _check(hour: int, booster: lightgbm.Booster) -> None:
+    if booster.num_feature() != len(FEATURES):
+        raise ArtifactError(
+            "The trees of hour {hour} must take {wanted} features, got {got}", hour=hour, wanted=len(FEATURES), got=booster.num_feature()
+        )
