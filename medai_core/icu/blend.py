@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from medai_core.errors import ArtifactError
 from medai_core.icu.grid import HOURS
 
-ANCHORS = (1, 3, 6, 12, 18, 24, 30, 36, 42, 48)
+ANCHORS = (1, 3, 6, 12, 18, 24, 36, 48)
 """Hours with trees and a calibration of their own; the hours between are interpolated."""
 
 
@@ -74,6 +74,12 @@ class Blend:
     @classmethod
     def from_dict(cls, stored: Mapping[str, Sequence[Any]]) -> Blend:
         table = np.array(stored.get("coefficients", ()), dtype=float)
-        if list(stored.get("hours", ())) != list(ANCHORS) or table.shape != (len(ANCHORS), 3) or not np.isfinite(table).all():
-            raise ArtifactError("A blend must hold three finite coefficients for each of the hours {hours}", hours=ANCHORS)
+        if (
+            list(stored.get("hours", ())) != list(ANCHORS)
+            or table.shape != (len(ANCHORS), 3)
+            or not np.isfinite(table).all()
+        ):
+            raise ArtifactError(
+                "A blend must hold three finite coefficients for each of the hours {hours}", hours=ANCHORS
+            )
         return cls(table)

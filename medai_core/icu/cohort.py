@@ -76,7 +76,8 @@ def load_cohort(folder: Path | str) -> Cohort:
     rows = [row for path in paths if (row := _stay(path, outcomes)) is not None]
     if not rows:
         raise InputError(
-            "No stay with an outcome was found below {folder}: it must hold RecordID.txt files and an Outcomes file.", folder=Path(folder).name
+            "No stay with an outcome was found below {folder}: it must hold RecordID.txt files and an Outcomes file.",
+            folder=Path(folder).name,
         )
     found = [outcomes[name] for name, *_ in rows]
     return Cohort(
@@ -107,7 +108,9 @@ def _outcomes(path: Path) -> Iterator[tuple[str, dict[str, float]]]:
         if not {"RecordID", _DIED} <= set(table.fieldnames or ()):
             raise InputError("{file} must have the columns RecordID and {died}.", file=path.name, died=_DIED)
         for row in table:
-            numbers = {name: number(row[name] or "", table.line_num, name) for name in (_DIED, _DAYS, *SCORES) if name in row}
+            numbers = {
+                name: number(row[name] or "", table.line_num, name) for name in (_DIED, _DAYS, *SCORES) if name in row
+            }
             if numbers[_DIED] not in (0, 1):
                 raise InputError(
                     "Row {row} of {file}: {died} must be 0 or 1, got {value:g}.",

@@ -35,7 +35,9 @@ def risks_of(forecaster: Forecaster, cohort: Cohort) -> Risks:
     return Risks(*(np.concatenate([getattr(r, name) for r in found]) for name in vars(found[0])))
 
 
-def rivals(cohort: Cohort, trees: Array, network: Array, blend: Array, alone: Mapping[str, list[float]]) -> dict[str, Array]:
+def rivals(
+    cohort: Cohort, trees: Array, network: Array, blend: Array, alone: Mapping[str, list[float]]
+) -> dict[str, Array]:
     """Probability of death at hour 48 by each method, shape (N,); NaN where a score is not known.
 
     Parameters
@@ -52,7 +54,9 @@ def rivals(cohort: Cohort, trees: Array, network: Array, blend: Array, alone: Ma
     return {**others, BLEND: blend}
 
 
-def figures(probabilities: Mapping[str, Array], died: NDArray[np.int64], thresholds: Mapping[str, float], split: str) -> Figures:
+def figures(
+    probabilities: Mapping[str, Array], died: NDArray[np.int64], thresholds: Mapping[str, float], split: str
+) -> Figures:
     """The seven figures of each method, with 95 % bootstrap intervals over patients."""
     rows: Figures = []
     for name, risk in probabilities.items():
@@ -76,7 +80,9 @@ def _metrics(threshold: float) -> dict[str, Callable[..., float]]:
     }
 
 
-def _row(metric: str, function: Callable[..., float], risk: Array, died: NDArray[np.int64], split: str) -> dict[str, object]:
+def _row(
+    metric: str, function: Callable[..., float], risk: Array, died: NDArray[np.int64], split: str
+) -> dict[str, object]:
     interval = metrics.bootstrap(function, risk, died, n=RESAMPLES)
     return {"metric": metric, **interval.to_dict(), "n": len(risk), "split": split}
 

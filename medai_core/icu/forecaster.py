@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from medai_core import registry
 from medai_core.artifacts import Bundle, load_model, load_text
 from medai_core.errors import MedAIError
-from medai_core.icu.blend import ANCHORS, Blend
+from medai_core.icu.blend import Blend
 from medai_core.icu.features import features
 from medai_core.icu.grid import HOURS, Grid, stack
 from medai_core.icu.inputs import INPUTS, Scaling, network_inputs
 from medai_core.icu.records import read_stay
 from medai_core.icu.stay import Stay
-from medai_core.icu.trees import Trees, file_of
+from medai_core.icu.trees import FILES, Trees
 from medai_core.runtime import Compiled
 
 MODEL = "icu_mortality"
@@ -85,7 +85,7 @@ class Forecaster:
         self.bundle = bundle
         constants = bundle.preprocessing
         self.scaling, self.combine = Scaling.from_dict(constants["scaling"]), Blend.from_dict(constants["blend"])
-        self.trees = Trees({hour: load_text(bundle, file_of(hour)) for hour in ANCHORS})
+        self.trees = Trees({key: load_text(bundle, name) for key, name in FILES.items()})
         self.network = Compiled(load_model(bundle), (HOURS, len(INPUTS)))
 
     def risks(self, grid: Grid) -> Risks:

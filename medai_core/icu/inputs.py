@@ -9,16 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medai_core.errors import ArtifactError
-from medai_core.icu.features import DERIVED, derived
+from medai_core.icu.features import ACUITY, DERIVED, acuities, derived
 from medai_core.icu.grid import DESCRIPTORS, NEVER, Grid, carry_forward
 from medai_core.icu.variables import NAMES, SERIES
 
 SPAN = 4.0
 """Standardised values are cut off here: one odd value must not drown the rest."""
+POINTS = 20.0
+"""Acuity is shown in units of this many points, from this many on."""
 LOGARITHMIC = np.array([SERIES[name].log for name in NAMES] + [False] * len(DERIVED))
 INPUTS = (
     *NAMES, *DERIVED, *(f"{n} measured" for n in NAMES), *(f"{n} age" for n in NAMES),
-    *DESCRIPTORS, *(f"{n} known" for n in DESCRIPTORS),
+    *DESCRIPTORS, *(f"{n} known" for n in DESCRIPTORS), *ACUITY,
 )  # fmt: skip
 
 
@@ -72,4 +74,5 @@ def network_inputs(grid: Grid, scaling: Scaling) -> NDArray[np.float32]:
     fixed = (grid.fixed - scaling.centre[size:]) / scaling.spread[size:]
     beside = np.concatenate([np.nan_to_num(np.clip(fixed, -SPAN, SPAN)), ~np.isnan(fixed)], axis=-1)
     beside = np.broadcast_to(beside[..., None, :], (*last.shape[:-1], beside.shape[-1]))
-    return np.concatenate([last, grid.measured, age, beside], axis=-1, dtype=np.float32)
+    points = acuities(grid) / POINTS - 1
+    return np.concatenate([last, grid.measured, age, beside, points], axis=-1, dtype=np.float32)

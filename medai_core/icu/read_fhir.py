@@ -53,7 +53,11 @@ def _bundle(text: str) -> Resource:
     except (ValueError, RecursionError) as error:
         where = f"line {error.lineno}" if isinstance(error, json.JSONDecodeError) else "its nesting"
         raise InputError("The file is not valid JSON: see {where}.", where=where) from None
-    if not isinstance(bundle, dict) or bundle.get("resourceType") != "Bundle" or not isinstance(bundle.get("entry"), list):
+    if (
+        not isinstance(bundle, dict)
+        or bundle.get("resourceType") != "Bundle"
+        or not isinstance(bundle.get("entry"), list)
+    ):
         raise InputError("A JSON file must be a FHIR Bundle with entries.")
     if len(bundle["entry"]) > MAX_ROWS:
         raise InputError("A stay must have at most {limit} rows.", limit=MAX_ROWS)
@@ -125,7 +129,10 @@ def _parsed(text: object, row: int, column: str) -> datetime:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise InputError(
-            "Row {row}, column {column}: a time must be a date with a time of day, got {text}.", row=row, column=column, text=shown(str(text))
+            "Row {row}, column {column}: a time must be a date with a time of day, got {text}.",
+            row=row,
+            column=column,
+            text=shown(str(text)),
         ) from None
     try:
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
@@ -146,7 +153,10 @@ def _add(intake: Intake, minutes: float, variable: Variable, part: Resource, row
     value = quantity.get("value") if isinstance(quantity, dict) else part.get("valueInteger")
     if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e15 or value != value:
         raise InputError(
-            "Row {row}, column {column}: a value must be a number, got {text}.", row=row, column="valueQuantity.value", text=shown(str(value))
+            "Row {row}, column {column}: a value must be a number, got {text}.",
+            row=row,
+            column="valueQuantity.value",
+            text=shown(str(value)),
         )
     unit = (quantity.get("code") or quantity.get("unit")) if isinstance(quantity, dict) else None
     intake.add(minutes, variable, float(value), None if unit is None else str(unit), row, "valueQuantity")
@@ -162,5 +172,10 @@ def _describe(intake: Intake, patient: Resource, start: datetime | None, row: in
     try:
         day = date.fromisoformat({4: f"{born}-07-01", 7: f"{born}-15"}.get(len(born), born))
     except ValueError:
-        raise InputError("Row {row}, column {column}: a date must be valid, got {text}.", row=row, column="birthDate", text=shown(born)) from None
+        raise InputError(
+            "Row {row}, column {column}: a date must be valid, got {text}.",
+            row=row,
+            column="birthDate",
+            text=shown(born),
+        ) from None
     intake.add(0.0, FIXED["Age"], (start.date() - day).days / 365.25, None, row, "birthDate")

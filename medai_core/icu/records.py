@@ -21,7 +21,20 @@ Row = tuple[int, list[str]]
 _CLOCK = re.compile(r"(\d{1,3}):([0-5]\d)(?::([0-5]\d)(?:\.\d+)?)?", re.ASCII)
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
 _UNIT_IN_NAME = re.compile(r"(.*?)\s*[(\[](.+)[)\]]\s*")
-_TIME = ("time", "hour", "hours", "minute", "minutes", "time_h", "time_hours", "time_min", "time_minutes", "timestamp", "charttime", "datetime")
+_TIME = (
+    "time",
+    "hour",
+    "hours",
+    "minute",
+    "minutes",
+    "time_h",
+    "time_hours",
+    "time_min",
+    "time_minutes",
+    "timestamp",
+    "charttime",
+    "datetime",
+)
 _PARAMETER = ("parameter", "variable", "name", "item", "label")
 _VALUE = ("value", "valuenum", "result")
 _UNIT = ("unit", "units", "uom", "valueuom")
@@ -108,7 +121,9 @@ def _column(names: list[str], wanted: tuple[str, ...]) -> int | None:
 def _needed_time(names: list[str]) -> int:
     column = _column(names, _TIME)
     if column is None:
-        raise InputError("Row 1: no column of times was found; it must be named one of {names}.", names=", ".join(_TIME))
+        raise InputError(
+            "Row 1: no column of times was found; it must be named one of {names}.", names=", ".join(_TIME)
+        )
     return column
 
 
@@ -158,7 +173,9 @@ def _read_long(header: list[str], rows: Iterator[Row]) -> Stay:
             intake.patient(cells[patient].strip(), row, header[patient])
         minutes = clock(cells[at], row)
         intake.time(minutes, row)
-        _long_entry(intake, minutes, cells[what].strip(), cells[value].strip(), None if unit is None else cells[unit], row)
+        _long_entry(
+            intake, minutes, cells[what].strip(), cells[value].strip(), None if unit is None else cells[unit], row
+        )
     if intake.layout == "physionet" and not intake.id:
         intake.layout = "long"
     return intake.stay()
@@ -192,7 +209,10 @@ _GENDERS = {"m": 1.0, "male": 1.0, "f": 0.0, "female": 0.0}
 def _check_width(cells: list[str], header: list[str], row: int) -> None:
     if len(cells) != len(header):
         raise InputError(
-            "Row {row}: a row must have {wanted} columns as the header has, got {got}.", row=row, wanted=len(header), got=len(cells)
+            "Row {row}: a row must have {wanted} columns as the header has, got {got}.",
+            row=row,
+            wanted=len(header),
+            got=len(cells),
         )
 
 

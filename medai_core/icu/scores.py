@@ -89,7 +89,9 @@ def logit(risk: ArrayLike) -> NDArray[np.float64]:
     return np.log(p / (1 - p))
 
 
-def logistic(columns: ArrayLike, died: ArrayLike, offset: ArrayLike = 0.0, penalty: float = 1e-6) -> NDArray[np.float64]:
+def logistic(
+    columns: ArrayLike, died: ArrayLike, offset: ArrayLike = 0.0, penalty: float = 1e-6
+) -> NDArray[np.float64]:
     """Coefficients of a logistic regression without intercept of its own, by Newton's method.
 
     Parameters

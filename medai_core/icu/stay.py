@@ -123,22 +123,30 @@ class Intake:
         if self.id and name != self.id:
             raise InputError(
                 "Row {row}, column {column}: a file must hold one patient, but a second one begins here.",
-                row=row, column=column,
-            )  # fmt: skip
+                row=row,
+                column=column,
+            )
         self.id = name
 
     def time(self, minutes: float, row: int) -> None:
         """Check a time in minutes since admission against the limits and the row before."""
         if not 0 <= minutes <= MAX_MINUTES:
             raise InputError(
-                "Row {row}, column {column}: times must be between 0 and {limit} hours after admission, got {hours:.2f} hours.",
-                row=row, column=self.time_column, limit=HOURS, hours=minutes / 60,
-            )  # fmt: skip
+                "Row {row}, column {column}: times must be between 0 and {limit} hours after admission, "
+                "got {hours:.2f} hours.",
+                row=row,
+                column=self.time_column,
+                limit=HOURS,
+                hours=minutes / 60,
+            )
         if minutes < self._latest:
             raise InputError(
                 "Row {row}, column {column}: times must not run backwards, got {now} after {before} minutes.",
-                row=row, column=self.time_column, now=round(minutes, 2), before=round(self._latest, 2),
-            )  # fmt: skip
+                row=row,
+                column=self.time_column,
+                now=round(minutes, 2),
+                before=round(self._latest, 2),
+            )
         self._latest = minutes
 
     def unknown(self, name: str, row: int, column: str) -> None:
@@ -147,23 +155,36 @@ class Intake:
             self._unknown.add(name)
             self.flag(row, column, say("Row {row}: {name} is not a parameter used here.", row=row, name=shown(name)))
 
-    def add(self, minutes: float, variable: Variable, value: float, unit: str | None, row: int, column: str = "") -> None:
+    def add(
+        self, minutes: float, variable: Variable, value: float, unit: str | None, row: int, column: str = ""
+    ) -> None:
         """Take an entry in: convert its unit, leave it out visibly when it is implausible."""
         column = column or self.value_column
         converted = variable.convert(value, unit)
         if converted is None:
             raise InputError(
                 "Row {row}, column {column}: the unit of {name} must be {unit} or one that converts to it, got {got}.",
-                row=row, column=column, name=variable.name, unit=variable.unit, got=shown(str(unit)),
-            )  # fmt: skip
+                row=row,
+                column=column,
+                name=variable.name,
+                unit=variable.unit,
+                got=shown(str(unit)),
+            )
         if variable.name == "Age" and converted >= OVER_89 and converted < OVER_89 + 120:
-            self.flag(row, column, say("Row {row}: an age of {value:g} stands for over 89 years.", row=row, value=converted), left_out=False)
+            self.flag(
+                row,
+                column,
+                say("Row {row}: an age of {value:g} stands for over 89 years.", row=row, value=converted),
+                left_out=False,
+            )
             converted = AGE_OVER_89
         if not variable.plausible(converted):
             self._implausible(variable, converted, row, column)
             return
         if unit and converted != value:
-            text = say("Row {row}: {name} was converted from {unit}.", row=row, name=variable.name, unit=shown(unit.strip()))
+            text = say(
+                "Row {row}: {name} was converted from {unit}.", row=row, name=variable.name, unit=shown(unit.strip())
+            )
             self.flag(row, column, text, left_out=False)
         if variable.name in FIXED:
             self._fixed.setdefault(variable.name, []).append(converted)
@@ -173,8 +194,14 @@ class Intake:
     def _implausible(self, variable: Variable, value: float, row: int, column: str) -> None:
         text = say(
             "Row {row}, column {column}: {name} of {value:g} {unit} is outside {low:g} to {high:g} and was left out.",
-            row=row, column=column, name=variable.name, value=value, unit=variable.unit, low=variable.low, high=variable.high,
-        )  # fmt: skip
+            row=row,
+            column=column,
+            name=variable.name,
+            value=value,
+            unit=variable.unit,
+            low=variable.low,
+            high=variable.high,
+        )
         self.flag(row, column, text)
 
     def stay(self) -> Stay:
@@ -187,7 +214,8 @@ class Intake:
         """
         if not self._entries:
             raise InputError(
-                "No usable measurement was found: column {column} holds none of the known parameters with a plausible value.",
+                "No usable measurement was found: column {column} holds none of the known parameters "
+                "with a plausible value.",
                 column=self.value_column,
             )
         table = np.array(sorted(self._entries), dtype=float)
@@ -218,7 +246,10 @@ def number(text: str, row: int, column: str) -> float:
     # float() also takes "1_0" and "nan", which no record means.
     if not math.isfinite(value) or "_" in text:
         raise InputError(
-            "Row {row}, column {column}: a value must be a number, got {text}.", row=row, column=column, text=shown(text)
+            "Row {row}, column {column}: a value must be a number, got {text}.",
+            row=row,
+            column=column,
+            text=shown(text),
         )
     return value
 

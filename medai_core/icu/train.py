@@ -11,7 +11,6 @@ from importlib.metadata import version as library_version
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold, train_test_split
@@ -25,13 +24,13 @@ from medai_core.icu.blend import Blend
 from medai_core.icu.cards import CARDS
 from medai_core.icu.cohort import Cohort, load_cohort
 from medai_core.icu.evaluate import BLEND, Figures, by_group, by_hour, figures, rivals
+from medai_core.icu.features import features
 from medai_core.icu.forecaster import MODEL
 from medai_core.icu.grid import DESCRIPTORS, HOURS
-from medai_core.icu.features import features
 from medai_core.icu.inputs import INPUTS, Scaling, network_inputs
 from medai_core.icu.train_network import Recipe, member_fold, train_network
 from medai_core.icu.train_trees import train_trees
-from medai_core.icu.trees import Trees, file_of
+from medai_core.icu.trees import FILES, Trees
 from medai_core.icu.variables import NAMES, SERIES
 
 VERSION = "1.0.0"
@@ -54,11 +53,17 @@ def split(cohort: Cohort, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]
     died = cohort.died
     if len(died) < LEAST or min(died.sum(), (1 - died).sum()) < 2 * FOLDS:
         raise InputError(
-            "Training needs at least {least} stays, {each} of them with and {each} without death, got {stays} with {deaths} deaths.",
-            least=LEAST, each=2 * FOLDS, stays=len(died), deaths=int(died.sum()),
-        )  # fmt: skip
+            "Training needs at least {least} stays, {each} of them with and {each} without death, "
+            "got {stays} with {deaths} deaths.",
+            least=LEAST,
+            each=2 * FOLDS,
+            stays=len(died),
+            deaths=int(died.sum()),
+        )
     rows = np.arange(len(died))
-    return tuple(np.sort(part) for part in train_test_split(rows, test_size=TEST_SHARE, stratify=died, random_state=seed))
+    return tuple(
+        np.sort(part) for part in train_test_split(rows, test_size=TEST_SHARE, stratify=died, random_state=seed)
+    )
 
 
 def folds_of(died: NDArray[np.int64], seed: int) -> NDArray[np.intp]:
@@ -98,10 +103,22 @@ def libraries() -> dict[str, str]:
 
 def _card(cohort: Cohort, parts: Mapping[str, int], recipe: Recipe) -> dict[str, Any]:
     words = CARDS[MODEL]
-    data = words["training_data"] | {"n_stays": len(cohort.died), "n_patients": len(set(cohort.ids.tolist())), "n_deaths": int(cohort.died.sum())}
+    data = words["training_data"] | {
+        "n_stays": len(cohort.died),
+        "n_patients": len(set(cohort.ids.tolist())),
+        "n_deaths": int(cohort.died.sum()),
+    }
     how = words["split"] | dict(parts) | {"seed": recipe.seed, "folds": FOLDS}
     rest = {"labels": ["survived", "died in hospital"], "training_data": data, "split": how}
-    return {"id": MODEL, "version": VERSION, **{k: v for k, v in words.items() if k != "notes"}, **rest, "recipe": vars(recipe), "libraries": libraries(), "seed": recipe.seed}
+    return {
+        "id": MODEL,
+        "version": VERSION,
+        **{k: v for k, v in words.items() if k != "notes"},
+        **rest,
+        "recipe": vars(recipe),
+        "libraries": libraries(),
+        "seed": recipe.seed,
+    }
 
 
 def train_icu_mortality(data: Path, out: Path, progress: Progress, recipe: Recipe | None = None) -> Bundle:
@@ -137,7 +154,7 @@ def train_icu_mortality(data: Path, out: Path, progress: Progress, recipe: Recip
     document = _document(test, texts, run, scaling, blend, constants)
     document["figures"] += _defined(figures(held, development.died, constants["thresholds"], "held-out folds"))
     card = _card(cohort, {"development": len(development.died), "test": len(test.died)}, recipe)
-    return save_bundle(out, network, card, constants, document, texts={file_of(hour): text for hour, text in texts.items()})
+    return save_bundle(out, network, card, constants, document, texts={FILES[key]: text for key, text in texts.items()})
 
 
 def _defined(rows: Figures) -> Figures:
@@ -152,7 +169,12 @@ def _logits(run: Callable[[Any], Any], cohort: Cohort, scaling: Scaling) -> Arra
 
 
 def _document(
-    test: Cohort, texts: Mapping[int, str], run: Callable[[Any], Any], scaling: Scaling, blend: Blend, constants: Mapping[str, Any]
+    test: Cohort,
+    texts: Mapping[tuple[int, str], str],
+    run: Callable[[Any], Any],
+    scaling: Scaling,
+    blend: Blend,
+    constants: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Figures and curves of the test part."""
     from sklearn.metrics import roc_curve

@@ -36,7 +36,7 @@ class Recipe:
     """
 
     units: int = 48
-    members: int = 10
+    members: int = 15
     epochs: int = 9
     batch: int = 64
     rate: float = 2e-3
@@ -126,7 +126,12 @@ def _digest(recipe: Recipe, stays: int) -> str:
 
 
 def _fit(
-    model: keras.Model, x: NDArray[np.float32], wanted: NDArray[np.float32], fold: NDArray[np.intp], recipe: Recipe, progress: Progress
+    model: keras.Model,
+    x: NDArray[np.float32],
+    wanted: NDArray[np.float32],
+    fold: NDArray[np.intp],
+    recipe: Recipe,
+    progress: Progress,
 ) -> None:
     outputs, steps = wanted.shape[-1], len(x) // recipe.batch + 1
     seen = fold[:, None] != member_fold(recipe, int(fold.max()) + 1)[None]  # (N, M)
@@ -138,7 +143,9 @@ def _fit(
     optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.decay, clipnorm=1.0)
     flat.compile(optimizer, loss=loss_of(recipe, outputs))
     told = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: progress({"part": "network", "epoch": epoch + 1, "of": recipe.epochs, **(logs or {})})
+        on_epoch_end=lambda epoch, logs: progress(
+            {"part": "network", "epoch": epoch + 1, "of": recipe.epochs, **(logs or {})}
+        )
     )
     truth = np.concatenate([wanted, seen], axis=-1, dtype=np.float32)
     flat.fit(x, truth, batch_size=recipe.batch, epochs=recipe.epochs, verbose=0, callbacks=[told])

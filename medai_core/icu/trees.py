@@ -1,4 +1,4 @@
-"""Gradient-boosted trees on the summary features: one set for each anchor hour, as LightGBM's own text."""
+"""Gradient-boosted trees on the summary features: two kinds for each anchor hour, as LightGBM's own text."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     import lightgbm
 
 
-def file_of(hour: int) -> str:
-    return f"trees_{hour:02d}.txt"
+KINDS = ("greedy", "random")
+"""Splits sought among all values, and at random ones; their logits are averaged."""
+FILES = {(hour, kind): f"trees_{hour:02d}_{kind}.txt" for hour in ANCHORS for kind in KINDS}
 
 
 class Trees:
@@ -27,19 +28,21 @@ class Trees:
     Parameters
     ----------
     texts : mapping
-        LightGBM's text of each anchor hour.
+        LightGBM's text of each anchor hour and kind.
     """
 
-    def __init__(self, texts: Mapping[int, str]) -> None:
+    def __init__(self, texts: Mapping[tuple[int, str], str]) -> None:
         import lightgbm
 
-        if sorted(texts) != sorted(ANCHORS):
-            raise ArtifactError("Trees must be there for the hours {hours}, got {got}", hours=ANCHORS, got=sorted(texts))
+        if set(texts) != set(FILES):
+            raise ArtifactError(
+                "Trees must be there for the hours {hours}, got {got}", hours=ANCHORS, got=sorted({h for h, _ in texts})
+            )
         try:
-            self._boosters = {hour: lightgbm.Booster(model_str=text) for hour, text in texts.items()}
+            self._boosters = {key: lightgbm.Booster(model_str=text) for key, text in texts.items()}
         except lightgbm.basic.LightGBMError as error:
             raise ArtifactError("The trees cannot be loaded: {error}", error=str(error)) from error
-        for hour, booster in self._boosters.items():
+        for (hour, _), booster in self._boosters.items():
             _check(hour, booster)
         self._weights = anchor_weights()
 
@@ -50,8 +53,9 @@ class Trees:
         for k, hour in enumerate(ANCHORS):
             at = np.flatnonzero((self._weights[:, k] > 0) & asked)
             if at.size:
-                found = self._boosters[hour].predict(rows[:, at].reshape(-1, rows.shape[-1]), raw_score=True, num_threads=1)
-                logits[:, at] += self._weights[at, k] * found.reshape(len(rows), at.size)
+                known = rows[:, at].reshape(-1, rows.shape[-1])
+                found = sum(self._boosters[hour, kind].predict(known, raw_score=True, num_threads=1) for kind in KINDS)
+                logits[:, at] += self._weights[at, k] * found.reshape(len(rows), at.size) / len(KINDS)
         logits[:, ~asked] = np.nan
         return logits
 
@@ -59,5 +63,8 @@ class Trees:
 def _check(hour: int, booster: lightgbm.Booster) -> None:
     if booster.num_feature() != len(FEATURES):
         raise ArtifactError(
-            "The trees of hour {hour} must take {wanted} features, got {got}", hour=hour, wanted=len(FEATURES), got=booster.num_feature()
+            "The trees of hour {hour} must take {wanted} features, got {got}",
+            hour=hour,
+            wanted=len(FEATURES),
+            got=booster.num_feature(),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from drawn_stays import entries, grid_of, light_trees, physionet, small_recipe
 
 from medai_core import artifacts
 from medai_core.errors import ArtifactError, InputError
@@ -15,7 +16,6 @@ from medai_core.icu.grid import HOURS, stack
 from medai_core.icu.inputs import Scaling
 from medai_core.icu.records import read_stay
 from medai_core.icu.trees import Trees
-from tests.icu.conftest import entries, grid_of, light_trees, physionet, small_recipe
 
 
 def test_risk_at_every_hour(forecaster):
@@ -29,7 +29,11 @@ def test_risk_at_every_hour(forecaster):
 def test_the_future_leaves_the_past_alone(forecaster, hour):
     rows = entries(201)
     past = [row for row in rows if row[0] <= 60 * hour]
-    wild = past + [(minute, name, 299.0 if name == "HR" else value * 0.5) for minute, name, value in entries(202) if minute > 60 * hour]
+    wild = past + [
+        (minute, name, 299.0 if name == "HR" else value * 0.5)
+        for minute, name, value in entries(202)
+        if minute > 60 * hour
+    ]
     whole, cut, changed = (forecaster.risks(stack([grid_of(each)])) for each in (rows, past, wild))
     for name in ("blend", "low", "high", "trees", "network"):
         for other in (cut, changed):
@@ -54,7 +58,13 @@ def test_a_batch_equals_single_stays(forecaster, few):
 
 def test_files_keep_their_order_and_errors_their_place(forecaster, monkeypatch):
     monkeypatch.setattr("medai_core.icu.forecaster.CHUNK", 2)
-    files = [("a", physionet(entries(1), 1)), ("b", b"junk"), ("c", b""), ("d", b"hours,HR\n0,80\n"), ("e", physionet(entries(2), 2))]
+    files = [
+        ("a", physionet(entries(1), 1)),
+        ("b", b"junk"),
+        ("c", b""),
+        ("d", b"hours,HR\n0,80\n"),
+        ("e", physionet(entries(2), 2)),
+    ]
     found = list(forecaster.forecast_many(iter(files)))
     assert [name for name, _ in found] == list("abcde")
     assert [isinstance(answer, InputError) for _, answer in found] == [False, True, True, False, False]
@@ -65,8 +75,25 @@ def test_the_bundle_holds_what_a_reading_needs(bundle):
     assert bundle.id == "icu_mortality" and bundle.size_mb <= artifacts.MAX_BUNDLE_MB
     names = {row["metric"] for row in bundle.metrics["figures"] + bundle.metrics["baseline"]}
     for method in ("trees", "network", "blend"):
-        assert {f"{m}, {method}" for m in ("AUROC", "AUPRC", "event 1", "event 2", "calibration slope", "calibration intercept", "Brier score")} <= names
-    assert bundle.card["split"]["test"] == 12 and bundle.preprocessing["thresholds"].keys() == {"SAPS-I", "SOFA", "trees", "network", "blend"}
+        assert {
+            f"{m}, {method}"
+            for m in (
+                "AUROC",
+                "AUPRC",
+                "event 1",
+                "event 2",
+                "calibration slope",
+                "calibration intercept",
+                "Brier score",
+            )
+        } <= names
+    assert bundle.card["split"]["test"] == 12 and bundle.preprocessing["thresholds"].keys() == {
+        "SAPS-I",
+        "SOFA",
+        "trees",
+        "network",
+        "blend",
+    }
 
 
 def test_training_is_taken_up_and_gives_the_same_answers(bundle, small_data, forecaster):
@@ -84,9 +111,9 @@ def test_a_changed_tree_file_is_refused(bundle, tmp_path):
     import shutil
 
     copy = shutil.copytree(bundle.path, tmp_path / "icu_mortality")
-    with (copy / "trees_48.txt").open("a") as file:
+    with (copy / "trees_48_random.txt").open("a") as file:
         file.write(" ")
-    with pytest.raises(ArtifactError, match="trees_48.txt"):
+    with pytest.raises(ArtifactError, match="trees_48_random.txt"):
         artifacts.read_bundle(copy)
 
 
@@ -95,7 +122,13 @@ def test_cohort_and_its_groups(small_data):
     assert (len(cohort.ids), cohort.died.sum(), np.isnan(cohort.scores["SOFA"]).sum()) == (80, 20, 1)
     found = dict(groups(cohort))
     assert found["men"].all() and not found["women"].any() and found["age 80 and over"].sum() > 0
-    assert sum(found[name].sum() for name in ("least measured quarter", "second quarter", "third quarter", "most measured quarter")) == 80
+    assert (
+        sum(
+            found[name].sum()
+            for name in ("least measured quarter", "second quarter", "third quarter", "most measured quarter")
+        )
+        == 80
+    )
 
 
 def test_a_folder_without_stays(tmp_path):

@@ -6,15 +6,16 @@ import json
 
 import numpy as np
 import pytest
+from drawn_stays import entries, physionet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medai_core.errors import InputError, MedAIError, RefusedInput
-from medai_core.icu import records, stay as stays
+from medai_core.icu import records
+from medai_core.icu import stay as stays
 from medai_core.icu.records import read_stay, to_long_csv
 from medai_core.icu.stay import Stay
 from medai_core.icu.variables import FIXED, INDEX, NAMES, SERIES, by_loinc, by_name
-from tests.icu.conftest import entries, physionet
 
 HEAD = "Time,Parameter,Value\n"
 START = "2026-03-01T08:00:00+01:00"
@@ -26,16 +27,24 @@ def long(*rows: str, head: str = HEAD) -> bytes:
 
 def observation(minutes: float, code: str, value: object, unit: str | None = None, **rest: object) -> dict:
     moment = np.datetime64("2026-03-01T07:00:00") + np.timedelta64(round(minutes * 60), "s")
-    quantity = {"value": value} | ({} if unit is None else {"unit": unit, "system": "http://unitsofmeasure.org", "code": unit})
+    quantity = {"value": value} | (
+        {} if unit is None else {"unit": unit, "system": "http://unitsofmeasure.org", "code": unit}
+    )
     return {
-        "resourceType": "Observation", "status": "final", "effectiveDateTime": f"{moment}Z",
-        "code": {"coding": [{"system": "http://loinc.org", "code": code}]}, "valueQuantity": quantity, **rest,
-    }  # fmt: skip
+        "resourceType": "Observation",
+        "status": "final",
+        "effectiveDateTime": f"{moment}Z",
+        "code": {"coding": [{"system": "http://loinc.org", "code": code}]},
+        "valueQuantity": quantity,
+        **rest,
+    }
 
 
 def fhir(*resources: dict, encounter: bool = True) -> bytes:
     first = [{"resourceType": "Encounter", "period": {"start": START}}] if encounter else []
-    return json.dumps({"resourceType": "Bundle", "type": "collection", "entry": [{"resource": r} for r in [*first, *resources]]}).encode()
+    return json.dumps(
+        {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": r} for r in [*first, *resources]]}
+    ).encode()
 
 
 def wide(rows: list[tuple[int, str, float]]) -> bytes:
@@ -80,7 +89,13 @@ def test_a_stay_written_as_long_csv_reads_back():
 
 @pytest.mark.parametrize(
     ("cell", "head", "minutes"),
-    [("01:30", "time", 90), ("1.5", "time", 90), ("90", "minutes", 90), ("01:30:30", "Time", 90.5), ("2.25", "hours", 135)],
+    [
+        ("01:30", "time", 90),
+        ("1.5", "time", 90),
+        ("90", "minutes", 90),
+        ("01:30:30", "Time", 90.5),
+        ("2.25", "hours", 135),
+    ],
 )
 def test_ways_to_write_a_time(cell, head, minutes):
     assert read_stay(f"{head};parameter;value\n{cell};HR;80\n".encode()).minutes.tolist() == [minutes]
@@ -108,15 +123,36 @@ def test_hours_of_a_short_stay():
 @pytest.mark.parametrize(
     ("name", "value", "unit", "wanted"),
     [
-        ("Temp", 98.6, "[degF]", 37.0), ("Temp", 98.6, "°F", 37.0), ("Temp", 310.15, "K", 37.0), ("Temp", 37, "Cel", 37.0),
-        ("Glucose", 5.5, "mmol/L", 99.1), ("PaO2", 12, "kPa", 90.0), ("PaCO2", 5.3, "kPa", 39.8), ("MAP", 10, "kPa", 75.0),
-        ("Creatinine", 88.42, "umol/L", 1.0), ("Creatinine", 88.42, "µmol/L", 1.0), ("Bilirubin", 17.104, "umol/L", 1.0),
-        ("BUN", 10, "mmol/L", 28.0), ("FiO2", 40, "%", 0.4), ("FiO2", 0.4, "1", 0.4), ("SaO2", 0.97, "1", 97), ("HCT", 0.4, "L/L", 40),
-        ("Lactate", 18.016, "mg/dL", 2.0), ("Mg", 1, "mmol/L", 2.43), ("Albumin", 35, "g/L", 3.5), ("Weight", 154.32, "[lb_av]", 70.0),
-        ("TroponinT", 100, "ng/L", 0.1), ("Platelets", 150, "10*9/L", 150), ("WBC", 9000, "/uL", 9.0), ("Urine", 0.5, "L", 500),
-        ("K", 4, "meq/L", 4), ("HR", 80, "{beats}/min", 80), ("Cholesterol", 5, "mmol/L", 193.4), ("Height", 70, "[in_i]", 177.8),
+        ("Temp", 98.6, "[degF]", 37.0),
+        ("Temp", 98.6, "°F", 37.0),
+        ("Temp", 310.15, "K", 37.0),
+        ("Temp", 37, "Cel", 37.0),
+        ("Glucose", 5.5, "mmol/L", 99.1),
+        ("PaO2", 12, "kPa", 90.0),
+        ("PaCO2", 5.3, "kPa", 39.8),
+        ("MAP", 10, "kPa", 75.0),
+        ("Creatinine", 88.42, "umol/L", 1.0),
+        ("Creatinine", 88.42, "µmol/L", 1.0),
+        ("Bilirubin", 17.104, "umol/L", 1.0),
+        ("BUN", 10, "mmol/L", 28.0),
+        ("FiO2", 40, "%", 0.4),
+        ("FiO2", 0.4, "1", 0.4),
+        ("SaO2", 0.97, "1", 97),
+        ("HCT", 0.4, "L/L", 40),
+        ("Lactate", 18.016, "mg/dL", 2.0),
+        ("Mg", 1, "mmol/L", 2.43),
+        ("Albumin", 35, "g/L", 3.5),
+        ("Weight", 154.32, "[lb_av]", 70.0),
+        ("TroponinT", 100, "ng/L", 0.1),
+        ("Platelets", 150, "10*9/L", 150),
+        ("WBC", 9000, "/uL", 9.0),
+        ("Urine", 0.5, "L", 500),
+        ("K", 4, "meq/L", 4),
+        ("HR", 80, "{beats}/min", 80),
+        ("Cholesterol", 5, "mmol/L", 193.4),
+        ("Height", 70, "[in_i]", 177.8),
     ],
-)  # fmt: skip
+)
 def test_units_are_converted_and_said(name, value, unit, wanted):
     stay = read_stay(long(f"0,{name},{value},{unit}", "1,HR,80,/min", head="time,parameter,value,unit\n"))
     (found,) = value_of(stay, name)[:1] if name in SERIES else [stay.fixed[name]]
@@ -126,7 +162,9 @@ def test_units_are_converted_and_said(name, value, unit, wanted):
 
 def test_a_wide_column_may_name_its_unit():
     stay = read_stay("time,Temp (°F),glucose [mmol/L],HR\n1,98.6,5.5,80\n".encode())
-    assert value_of(stay, "Temp") == pytest.approx([37.0]) and value_of(stay, "Glucose")[0] == pytest.approx(99.1, abs=0.1)
+    assert value_of(stay, "Temp") == pytest.approx([37.0]) and value_of(stay, "Glucose")[0] == pytest.approx(
+        99.1, abs=0.1
+    )
 
 
 def test_implausible_values_are_left_out_visibly():
@@ -137,11 +175,14 @@ def test_implausible_values_are_left_out_visibly():
 
 
 def test_repeats_are_left_out_and_unknown_parameters_named_once():
-    stay = read_stay(long("00:05,Urine,100", "00:05,Urine,100", "00:05,MAP,70", "00:05,MAP,80", "1:00,CVP,8", "2:00,CVP,9"))
+    stay = read_stay(
+        long("00:05,Urine,100", "00:05,Urine,100", "00:05,MAP,70", "00:05,MAP,80", "1:00,CVP,8", "2:00,CVP,9")
+    )
     assert value_of(stay, "Urine") == [100] and value_of(stay, "MAP") == [70, 80]
     assert [str(f.message) for f in stay.flags] == [
-        "Row 6: 'CVP' is not a parameter used here.", "Row 3: Urine repeats an entry of the same minute and value.",
-    ]  # fmt: skip
+        "Row 6: 'CVP' is not a parameter used here.",
+        "Row 3: Urine repeats an entry of the same minute and value.",
+    ]
 
 
 def test_ages():
@@ -157,14 +198,25 @@ def test_fhir_patient_components_and_what_is_not_valid():
     patient = {"resourceType": "Patient", "id": "p1", "gender": "female", "birthDate": "1956-03-01"}
     wrong = observation(70, "8867-4", 300, "/min", status="entered-in-error")
     none = {key: value for key, value in observation(80, "8867-4", 0).items() if key != "valueQuantity"}
-    stay = read_stay(fhir(pressure, patient, wrong, none, observation(90, "0000-0", 1), observation(30, "8867-4", 80, "/min", subject={"reference": "Patient/p1"})))
+    stay = read_stay(
+        fhir(
+            pressure,
+            patient,
+            wrong,
+            none,
+            observation(90, "0000-0", 1),
+            observation(30, "8867-4", 80, "/min", subject={"reference": "Patient/p1"}),
+        )
+    )
     assert (stay.id, stay.fixed["Gender"], round(stay.fixed["Age"])) == ("p1", 0, 70)
     assert value_of(stay, "SysABP") == [120] and value_of(stay, "DiasABP") == [70] and value_of(stay, "HR") == [80]
     assert len(stay.left_out) == 2
 
 
 def test_without_an_encounter_time_starts_at_the_first_observation():
-    assert read_stay(fhir(observation(90, "8867-4", 80), observation(60, "8867-4", 81), encounter=False)).minutes.tolist() == [0, 30]
+    assert read_stay(
+        fhir(observation(90, "8867-4", 80), observation(60, "8867-4", 81), encounter=False)
+    ).minutes.tolist() == [0, 30]
 
 
 def test_the_past_of_a_stay():
@@ -191,14 +243,26 @@ def test_the_past_of_a_stay():
         (long("00:00,HR,eighty"), "Row 2, column Value: a value must be a number, got 'eighty'."),
         (long("00:00,HR,1_0"), "Row 2, column Value: a value must be a number"),
         (long("00:00,HR,inf"), "Row 2, column Value: a value must be a number"),
-        (long("00:00,HR,80", "noon,HR,80"), "Row 3, column Time: a time must be hh:mm, a number or a date, got 'noon'."),
+        (
+            long("00:00,HR,80", "noon,HR,80"),
+            "Row 3, column Time: a time must be hh:mm, a number or a date, got 'noon'.",
+        ),
         (long("00:00,HR,80", "02:00,HR,80", "01:00,HR,80"), "Row 4, column Time: times must not run backwards"),
         (long("48:01,HR,80"), "Row 2, column Time: times must be between 0 and 48 hours"),
         (long("-1,HR,80"), "Row 2, column Time: times must be between 0 and 48 hours"),
         (long("00:00,HR"), "Row 2: a row must have 3 columns as the header has, got 2."),
-        (long("00:00,RecordID,1", "00:00,HR,80", "00:01,RecordID,2"), "Row 4, column Value: a file must hold one patient"),
-        (long("a,0,HR,80", "b,1,HR,80", head="patient,time,parameter,value\n"), "Row 3, column patient: a file must hold one patient"),
-        (long("0,Temp,98,furlong", head="time,parameter,value,unit\n"), "Row 2, column value: the unit of Temp must be Cel"),
+        (
+            long("00:00,RecordID,1", "00:00,HR,80", "00:01,RecordID,2"),
+            "Row 4, column Value: a file must hold one patient",
+        ),
+        (
+            long("a,0,HR,80", "b,1,HR,80", head="patient,time,parameter,value\n"),
+            "Row 3, column patient: a file must hold one patient",
+        ),
+        (
+            long("0,Temp,98,furlong", head="time,parameter,value,unit\n"),
+            "Row 2, column value: the unit of Temp must be Cel",
+        ),
         (b"time,HR\n1,80\n1,90\n", "Row 3, column time: two rows have the same time."),
         (b"time,HR,hr (bpm)\n1,80,80\n", "Row 1, column 'hr (bpm)': HR has two columns."),
         (b"time,HR\n1,fast\n", "Row 2, column HR: a value must be a number, got 'fast'."),
@@ -212,16 +276,25 @@ def test_the_past_of_a_stay():
         (b'{"resourceType": "Patient"}', "must be a FHIR Bundle"),
         (b'{"resourceType": "Bundle", "entry": []}', "No usable measurement"),
         (b'{"resourceType": "Bundle", "entry": [3]}', "Row 1, column resource"),
-        (fhir(observation(10, "8867-4", "80")), "Row 2, column valueQuantity.value: a value must be a number, got '80'."),
+        (
+            fhir(observation(10, "8867-4", "80")),
+            "Row 2, column valueQuantity.value: a value must be a number, got '80'.",
+        ),
         (fhir(observation(10, "8867-4", 80, "furlong")), "Row 2, column valueQuantity: the unit of HR must be /min"),
-        (fhir(observation(10, "8867-4", 80, effectiveDateTime="2026-03-01")), "Row 2, column effectiveDateTime: a time must be a date with"),
-        (fhir(observation(3000, "8867-4", 80)), "Row 2, column effectiveDateTime: times must be between 0 and 48 hours"),
+        (
+            fhir(observation(10, "8867-4", 80, effectiveDateTime="2026-03-01")),
+            "Row 2, column effectiveDateTime: a time must be a date with",
+        ),
+        (
+            fhir(observation(3000, "8867-4", 80)),
+            "Row 2, column effectiveDateTime: times must be between 0 and 48 hours",
+        ),
         (
             fhir(*(observation(k, "8867-4", 80, subject={"reference": f"Patient/{k}"}) for k in (1, 2))),
             "Row 3, column subject: a file must hold one patient",
         ),
     ],
-)  # fmt: skip
+)
 def test_bad_input_is_one_clear_sentence(data, sentence):
     with pytest.raises(InputError) as error:
         read_stay(data)
@@ -243,12 +316,47 @@ def test_a_table_of_outcomes_is_no_stay():
 
 # ------------------------------------------------------------------------------------------------- properties
 
-cells = st.one_of(st.sampled_from(["", "-1", "nan", "1e400", "00:10", "48:00", "99:99", "HR", "Temp", "RecordID", "80", "37", "\x00", '"', "²"]), st.text(max_size=6))
+cells = st.one_of(
+    st.sampled_from(
+        ["", "-1", "nan", "1e400", "00:10", "48:00", "99:99", "HR", "Temp", "RecordID", "80", "37", "\x00", '"', "²"]
+    ),
+    st.text(max_size=6),
+)
 json_values = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.sampled_from(["8867-4", "http://loinc.org", START, "Observation", "Patient"])),
-    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(["resourceType", "code", "coding", "valueQuantity", "value", "effectiveDateTime", "subject", "reference", "id", "period", "start", "component", "birthDate", "unit"]), inner, max_size=4)),
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.floats(),
+        st.sampled_from(["8867-4", "http://loinc.org", START, "Observation", "Patient"]),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(
+            st.sampled_from(
+                [
+                    "resourceType",
+                    "code",
+                    "coding",
+                    "valueQuantity",
+                    "value",
+                    "effectiveDateTime",
+                    "subject",
+                    "reference",
+                    "id",
+                    "period",
+                    "start",
+                    "component",
+                    "birthDate",
+                    "unit",
+                ]
+            ),
+            inner,
+            max_size=4,
+        ),
+    ),
     max_leaves=12,
-)  # fmt: skip
+)
 
 
 def read_or_refused(data: bytes) -> None:
@@ -276,7 +384,10 @@ def test_any_bytes(data):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.sampled_from(["Time,Parameter,Value", "time,HR,Temp (degF)", "time,parameter,value,unit", "patient;time;HR"]), st.lists(st.lists(cells, max_size=4), max_size=8))
+@given(
+    st.sampled_from(["Time,Parameter,Value", "time,HR,Temp (degF)", "time,parameter,value,unit", "patient;time;HR"]),
+    st.lists(st.lists(cells, max_size=4), max_size=8),
+)
 def test_any_table(head, rows):
     comma = ";" if ";" in head else ","
     read_or_refused("\n".join([head, *(comma.join(row) for row in rows)]).encode("utf-8", "surrogatepass"))
@@ -289,7 +400,19 @@ def test_any_bundle(resources):
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.one_of(json_values, st.sampled_from([observation(5, "8867-4", 80), observation(9, "8310-5", 98.6, "[degF]")])), max_size=4), st.dictionaries(st.sampled_from(["effectiveDateTime", "status", "code", "valueQuantity", "component", "subject"]), json_values, max_size=2))
+@given(
+    st.lists(
+        st.one_of(
+            json_values, st.sampled_from([observation(5, "8867-4", 80), observation(9, "8310-5", 98.6, "[degF]")])
+        ),
+        max_size=4,
+    ),
+    st.dictionaries(
+        st.sampled_from(["effectiveDateTime", "status", "code", "valueQuantity", "component", "subject"]),
+        json_values,
+        max_size=2,
+    ),
+)
 def test_any_change_to_an_observation(others, change):
     read_or_refused(fhir(observation(5, "8867-4", 80) | change, *(r for r in others if isinstance(r, dict))))
 

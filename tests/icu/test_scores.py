@@ -54,7 +54,7 @@ def test_event_2_by_hand():
         h += (observed - 2 * pi) ** 2 / (2 * pi * (1 - pi) + 0.001)
     assert scores.event_2(risk, died) == pytest.approx(h / 0.9)
     # The first decile alone: (0 - 0.1)^2 / (0.095 + 0.001).
-    assert 0.1**2 / 0.096 == pytest.approx(0.1041667, abs=1e-6)
+    assert pytest.approx(0.1041667, abs=1e-6) == 0.1**2 / 0.096
 
 
 def test_event_2_of_certain_and_of_flat_answers():
