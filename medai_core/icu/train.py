@@ -184,11 +184,11 @@ def _document(
     found = rivals(test, trees[:, END], network[:, END], risk[:, END], constants["alone"])
     rows = _defined(figures(found, test.died, constants["thresholds"], "test"))
     fpr, tpr, _ = roc_curve(test.died, risk[:, END])
-    everyone = [row for row in rows if str(row["metric"]).endswith(BLEND)]
     alike = [*by_hour(risk, test.died, "test"), *by_group(test, risk[:, END], "test")]
+    trees_alone = [row for row in rows if str(row["metric"]).endswith(", trees")]
     return {
-        "figures": everyone + _defined(alike),
-        "baseline": [row for row in rows if row not in everyone],
+        "figures": rows + _defined(alike),
+        "baseline": [row | {"metric": str(row["metric"]).replace("trees", BLEND)} for row in trees_alone],
         "reliability": reliability_curve(risk[:, END], test.died),
         "roc": {"fpr": fpr, "tpr": tpr, "name": "death in hospital"},
         "notes": CARDS[MODEL]["notes"],
