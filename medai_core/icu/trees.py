@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from medai_core.errors import ArtifactError
 from medai_core.icu.blend import ANCHORS, anchor_weights
 from medai_core.icu.features import FEATURES
-from medai_core.icu.grid import HOURS
+from medai_core.settings import settings
 
 if TYPE_CHECKING:
     import lightgbm
 
 
+MANY = 16
+"""Stays from which on several threads are worth their start."""
 KINDS = ("greedy", "random")
 """Splits sought among all values, and at random ones; their logits are averaged."""
 FILES = {(hour, kind): f"trees_{hour:02d}_{kind}.txt" for hour in ANCHORS for kind in KINDS}
@@ -46,17 +48,15 @@ class Trees:
             _check(hour, booster)
         self._weights = anchor_weights()
 
-    def __call__(self, rows: NDArray[np.float32], hours: Iterable[int] = range(1, HOURS + 1)) -> NDArray[np.float64]:
-        """Logits (N, 48) from features (N, 48, F); hours that are not asked for are NaN."""
-        asked = np.isin(np.arange(1, HOURS + 1), list(hours))
+    def __call__(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Logits (N, 48) from features (N, 48, F)."""
         logits = np.zeros(rows.shape[:2])
+        threads = settings().threads if len(rows) >= MANY else 1
         for k, hour in enumerate(ANCHORS):
-            at = np.flatnonzero((self._weights[:, k] > 0) & asked)
-            if at.size:
-                known = rows[:, at].reshape(-1, rows.shape[-1])
-                found = sum(self._boosters[hour, kind].predict(known, raw_score=True, num_threads=1) for kind in KINDS)
-                logits[:, at] += self._weights[at, k] * found.reshape(len(rows), at.size) / len(KINDS)
-        logits[:, ~asked] = np.nan
+            at = np.flatnonzero(self._weights[:, k] > 0)
+            known = rows[:, at].reshape(-1, rows.shape[-1])
+            each = [self._boosters[hour, kind].predict(known, raw_score=True, num_threads=threads) for kind in KINDS]
+            logits[:, at] += self._weights[at, k] * np.mean(each, axis=0).reshape(len(rows), at.size)
         return logits
 
 
