@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from itertools import islice
 
 import numpy as np
@@ -86,6 +87,7 @@ class Forecaster:
         constants = bundle.preprocessing
         self.scaling, self.combine = Scaling.from_dict(constants["scaling"]), Blend.from_dict(constants["blend"])
         self.trees = Trees({key: load_text(bundle, name) for key, name in FILES.items()})
+        import_module("medai_core.icu.network")  # Keras looks the layer up by the name it registers there
         self.network = Compiled(load_model(bundle), (HOURS, len(INPUTS)))
 
     def risks(self, grid: Grid) -> Risks:

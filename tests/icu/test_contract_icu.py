@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from drawn_stays import entries, physionet
@@ -10,6 +15,7 @@ from medai_core import artifacts, registry
 from medai_core.icu.records import read_stay
 
 MODEL = "icu_mortality"
+ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.skipif(MODEL not in registry.available(), reason="the bundle is not trained yet")
 
 
@@ -40,6 +46,14 @@ def test_the_bundle(shipped):
         name: figures[f"AUROC, {name}", "held-out folds"]["value"] for name in ("trees", "network", "blend", "SAPS-I")
     }
     assert held["blend"] >= max(held["trees"], held["network"]) > held["SAPS-I"] + 0.1
+
+
+def test_a_new_process_reads_a_stay(tmp_path):
+    (tmp_path / "a.txt").write_bytes(physionet(entries(302), 7))
+    command = [sys.executable, "-m", "medai_core", "icu", str(tmp_path), "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    row = json.loads(done.stdout)
+    assert (row["stay"], row["status"], row["hours"], len(row["risk"])) == ("7", "read", list(range(1, 49)), 48)
 
 
 def test_a_worse_course_has_a_higher_risk(shipped):
