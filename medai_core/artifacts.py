@@ -1,7 +1,7 @@
 """A model bundle on disk: the weights with everything that makes them usable, and a digest of each file.
 
 A bundle folder holds ``model.keras``, ``card.yaml``, ``preprocessing.json``, ``metrics.json``, any number of
-``*.npz`` and ``digests.json``. The digests beside the files find corruption; tampering is found by the digest
+``*.npz`` and ``*.txt``, and ``digests.json``. The digests beside the files find corruption; tampering is found by the digest
 of the whole bundle, which is pinned outside it (:mod:`medai_core.registry`).
 """
 
@@ -71,6 +71,7 @@ def save_bundle(
     preprocessing: Mapping[str, Any],
     metrics: Mapping[str, Any],
     arrays: Mapping[str, Mapping[str, ArrayLike]] | None = None,
+    texts: Mapping[str, str] | None = None,
 ) -> Bundle:
     """Write a bundle in full or not at all, replacing the bundle that was there.
 
@@ -86,6 +87,8 @@ def save_bundle(
         Finite numbers, strings, lists and dicts; NumPy values are converted.
     arrays : mapping, optional
         ``{"background": {"images": …}}`` becomes ``background.npz``.
+    texts : mapping, optional
+        Contents by file name, ending in ``.txt``: a model that is text.
 
     Returns
     -------
@@ -103,6 +106,8 @@ def save_bundle(
         _write_text_files(new, card, preprocessing, metrics)
         for name, columns in (arrays or {}).items():
             np.savez_compressed(new / f"{name}.npz", allow_pickle=False, **columns)
+        for name, text in (texts or {}).items():
+            (new / name).write_text(text, encoding="utf-8")
         digests = {path.name: _sha256(path) for path in sorted(new.iterdir())}
         (new / DIGESTS).write_text(json.dumps(digests, indent=1) + "\n", encoding="utf-8")
         read_bundle(new)
@@ -318,3 +323,12 @@ def load_arrays(bundle: Bundle, name: str) -> dict[str, NDArray[Any]]:
             bundle=bundle.id,
             error=str(error),
         ) from error
+
+
+def load_text(bundle: Bundle, name: str) -> str:
+    """The text file ``name`` of a bundle, verified once more."""
+    stated = _stated_digests(bundle.path)
+    if name not in stated:
+        raise ArtifactError("The bundle {bundle} holds no file named {name}", bundle=bundle.id, name=name)
+    _check_file(bundle.path / name, stated[name])
+    return (bundle.path / name).read_text(encoding="utf-8")

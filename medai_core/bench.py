@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from shutil import which
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,8 @@ class Counts:
     files: int = 200
     batches: int = 3
     starts: int = 3
+    stays: int = 60
+    cohort: int = 4000
 
 
 def bench(note: Callable[[str], None], counts: Counts | None = None) -> Iterator[Row]:
@@ -69,7 +72,7 @@ def bench(note: Callable[[str], None], counts: Counts | None = None) -> Iterator
     data, accepted = sample(reader)
     if not accepted:
         note("The drawn radiograph is refused by the gate; the scan network is run on it all the same.")
-    for what, times in _all(reader, data, counts, note):
+    for what, times in chain(_all(reader, data, counts, note), _stays(counts)):
         yield summary(what, times, device_name())
 
 
@@ -153,6 +156,38 @@ def _explanations(
         for check, told in ((False, ""), (True, " with its faithfulness check")):
             times = timed(lambda e=explain, c=check: e(image[..., 0], 1, "", check=c), n, warm=2)
             yield f"{name}, {model}{told}", times
+
+
+# --------------------------------------------------------------------------------------------------- stays
+
+
+def _stays(counts: Counts) -> Iterator[tuple[str, list[float]]]:
+    from medai_core.icu.forecaster import load_forecaster
+    from medai_core.icu.records import read_stay
+
+    forecaster, data = load_forecaster(), drawn_stay()
+    yield "stay file → risk at all 48 hours", timed(lambda: forecaster.forecast(read_stay(data)), counts.stays)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{k}.txt" for k in range(counts.cohort)]
+        for k, path in enumerate(paths):
+            path.write_bytes(drawn_stay(k % 40))
+
+        def score_all() -> None:
+            for _ in forecaster.forecast_many((path.name, path.read_bytes()) for path in paths):
+                pass
+
+        yield f"{counts.cohort} stays scored from files, all together", timed(score_all, 1, warm=0)
+
+
+def drawn_stay(seed: int = 0, entries: int = 440) -> bytes:
+    """A stay of 48 hours in the challenge's layout, drawn in code: nobody's course."""
+    rng = np.random.default_rng(seed)
+    names = ("HR", "SysABP", "DiasABP", "MAP", "RespRate", "Temp", "Urine", "GCS", "PaO2", "K", "Creatinine", "Lactate")
+    usual = (85, 120, 60, 80, 19, 37, 90, 12, 130, 4, 1.2, 2)
+    lines = ["Time,Parameter,Value", "00:00,RecordID,1", "00:00,Age,65", "00:00,Gender,0"]
+    for minute, k in zip(np.sort(rng.integers(0, 2880, entries)), rng.integers(0, len(names), entries), strict=True):
+        lines.append(f"{minute // 60:02d}:{minute % 60:02d},{names[k]},{usual[k] * rng.uniform(0.9, 1.1):.2f}")
+    return "\n".join(lines).encode()
 
 
 # --------------------------------------------------------------------------------------------- cold starts

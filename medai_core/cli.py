@@ -21,11 +21,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from medai_core import __version__, registry
+from medai_core.cli_icu import icu, icu_arguments, icu_text
 from medai_core.errors import MedAIError
 from medai_core.imaging.files import members
 
@@ -205,6 +207,10 @@ def _scan_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plane", choices=("axial", "coronal", "sagittal"), help="of a volume")
 
 
+def _icu(args: argparse.Namespace, emit: Emit) -> bool:
+    return icu(args, emit, _answers, start_networks)
+
+
 def _of_task(*tasks: str) -> list[str]:
     return [entry.id for entry in registry.MODELS.values() if entry.task in tasks]
 
@@ -213,16 +219,15 @@ def _of_task(*tasks: str) -> list[str]:
 
 
 def _evaluate(args: argparse.Namespace, emit: Emit) -> bool:
-    from medai_core.imaging.evaluate import evaluate
-
     start_networks()
-    for row in evaluate(args.model, args.data):
+    measure = import_module(f"medai_core.{registry.MODELS[args.model].wing}.evaluate")
+    for row in measure.evaluate(args.model, args.data):
         emit({name: row[name] for name in ("metric", "value", "low", "high", "n")})
     return True
 
 
 def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", choices=_of_task("classification"), help="%(choices)s")
+    parser.add_argument("model", metavar="MODEL", choices=_of_task("classification", "risk"), help="%(choices)s")
     parser.add_argument("data", metavar="DATA", type=Path, help="a folder in the layout of the public data")
 
 
@@ -273,6 +278,10 @@ def _trainer(model: str) -> Callable[[Path, Path, Emit], Bundle]:
         from medai_core.imaging.train_gate import train_gate
 
         return train_gate
+    if model == "icu_mortality":
+        from medai_core.icu.train import train_icu_mortality
+
+        return train_icu_mortality
     from medai_core.imaging.train_bundle import train_scan_model
 
     return partial(train_scan_model, model)
@@ -328,7 +337,8 @@ def _bench_text(row: Row) -> str:
 COMMANDS = (
     Command("models", "list the shipped models and check their digests", lambda parser: None, _models, _models_text),
     Command("scan", "read chest radiographs and brain MRI slices", _scan_arguments, _scan, _scan_text),
-    Command("evaluate", "measure a model on labelled images", _evaluate_arguments, _evaluate, _evaluate_text),
+    Command("icu", "risk over an intensive-care stay", icu_arguments, _icu, icu_text),
+    Command("evaluate", "measure a model on labelled data", _evaluate_arguments, _evaluate, _evaluate_text),
     Command(
         "train",
         "rebuild a model from its public data",

@@ -25,7 +25,7 @@ class Entry:
     id : str
         Folder under ``assets/models``, and the name on the command line.
     task : str
-        ``classification`` or ``gate``.
+        ``classification``, ``gate`` or ``risk``.
     wing : str
         The sub-package that runs it.
     title : Message
@@ -53,6 +53,7 @@ MODELS: dict[str, Entry] = {
         Entry("chest_xray", "classification", "imaging", say("Chest radiograph")),
         Entry("brain_mri", "classification", "imaging", say("Brain MRI slice")),
         Entry("scan_gate", "gate", "imaging", say("Scan gate")),
+        Entry("icu_mortality", "risk", "icu", say("Intensive care: death in hospital")),
     )
 }
 

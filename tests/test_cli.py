@@ -337,9 +337,14 @@ def test_the_samples_are_rebuilt_by_a_command(capsys, monkeypatch):
 
 @pytest.mark.parametrize("model", registry.MODELS)
 def test_every_model_has_a_trainer(model, monkeypatch):
-    for module, function in (("train_gate", "train_gate"), ("train_bundle", "train_scan_model")):
+    trainers = {
+        "imaging.train_gate": "train_gate",
+        "imaging.train_bundle": "train_scan_model",
+        "icu.train": "train_icu_mortality",
+    }
+    for module, function in trainers.items():
         fake = SimpleNamespace(**{function: lambda *arguments: arguments})
-        monkeypatch.setitem(sys.modules, f"medai_core.imaging.{module}", fake)
+        monkeypatch.setitem(sys.modules, f"medai_core.{module}", fake)
     assert cli._trainer(model)("data", "out", "progress")[-3:] == ("data", "out", "progress")
 
 

@@ -1,0 +1,1 @@
+"""Intensive care: a stay as recorded, its course by the hour, and the risk at each."""

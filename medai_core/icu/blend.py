@@ -1,0 +1,85 @@
+"""How trees and network become one calibrated risk at every hour, and trees of a few hours a course."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from medai_core.errors import ArtifactError
+from medai_core.icu.grid import HOURS
+
+ANCHORS = (1, 3, 6, 12, 18, 24, 36, 48)
+"""Hours with trees and a calibration of their own; the hours between are interpolated."""
+
+
+def anchor_weights() -> NDArray[np.float64]:
+    """How much each anchor counts at each hour, shape (48, A); rows sum to 1."""
+    hours = np.arange(1, HOURS + 1)
+    return np.stack([np.interp(hours, ANCHORS, row) for row in np.eye(len(ANCHORS))], axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Blend:
+    """``logit(risk) = trees * a + network * b + c`` with a, b at least 0 and all three by hour.
+
+    Attributes
+    ----------
+    coefficients : NDArray[np.float64], shape (A, 3)
+        a, b and c at each of :data:`ANCHORS`.
+    """
+
+    coefficients: NDArray[np.float64]
+
+    @classmethod
+    def fit(cls, trees: ArrayLike, network: ArrayLike, died: ArrayLike, ridge: float = 1e-3) -> Blend:
+        """Fit on held-out logits (N, 48); coefficients of neighbouring anchors are drawn together a little.
+
+        Parameters
+        ----------
+        ridge : float
+            Pull towards the mean of the two logits, per stay.
+        """
+        from scipy.optimize import minimize
+
+        at = np.array(ANCHORS) - 1
+        t, n = np.asarray(trees, dtype=float)[:, at], np.asarray(network, dtype=float)[:, at]
+        y = np.asarray(died, dtype=float)[:, None]
+
+        def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+            a, b, c = flat.reshape(3, -1)
+            z = t * a + n * b + c  # (N, A)
+            residual = (1 / (1 + np.exp(-z)) - y) / len(y)
+            pull = np.stack([a - 0.5, b - 0.5])
+            gradient = np.stack([(residual * t).sum(0), (residual * n).sum(0), residual.sum(0)])
+            gradient[:2] += 2 * ridge * pull
+            return float((np.logaddexp(0, z) - y * z).sum() / len(y) + ridge * (pull**2).sum()), gradient.ravel()
+
+        size = len(ANCHORS)
+        bounds = [(0.0, 5.0)] * (2 * size) + [(-10.0, 10.0)] * size
+        start = np.r_[np.full(2 * size, 0.5), np.zeros(size)]
+        return cls(minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x.reshape(3, size).T)
+
+    def __call__(self, trees: ArrayLike, network: ArrayLike) -> NDArray[np.float64]:
+        """Risk (..., 48) from logits (..., 48)."""
+        a, b, c = (anchor_weights() @ self.coefficients).T
+        return 1 / (1 + np.exp(-(np.asarray(trees) * a + np.asarray(network) * b + c)))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"hours": list(ANCHORS), "coefficients": self.coefficients.tolist()}
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Sequence[Any]]) -> Blend:
+        table = np.array(stored.get("coefficients", ()), dtype=float)
+        if (
+            list(stored.get("hours", ())) != list(ANCHORS)
+            or table.shape != (len(ANCHORS), 3)
+            or not np.isfinite(table).all()
+        ):
+            raise ArtifactError(
+                "A blend must hold three finite coefficients for each of the hours {hours}", hours=ANCHORS
+            )
+        return cls(table)

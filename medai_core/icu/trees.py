@@ -1,0 +1,70 @@
+"""Gradient-boosted trees on the summary features: two kinds for each anchor hour, as LightGBM's own text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medai_core.errors import ArtifactError
+from medai_core.icu.blend import ANCHORS, anchor_weights
+from medai_core.icu.features import FEATURES
+from medai_core.settings import settings
+
+if TYPE_CHECKING:
+    import lightgbm
+
+
+MANY = 16
+"""Stays from which on several threads are worth their start."""
+KINDS = ("greedy", "random")
+"""Splits sought among all values, and at random ones; their logits are averaged."""
+FILES = {(hour, kind): f"trees_{hour:02d}_{kind}.txt" for hour in ANCHORS for kind in KINDS}
+
+
+class Trees:
+    """Logits at every hour from the trees of the two anchor hours around it.
+
+    Parameters
+    ----------
+    texts : mapping
+        LightGBM's text of each anchor hour and kind.
+    """
+
+    def __init__(self, texts: Mapping[tuple[int, str], str]) -> None:
+        import lightgbm
+
+        if set(texts) != set(FILES):
+            raise ArtifactError(
+                "Trees must be there for the hours {hours}, got {got}", hours=ANCHORS, got=sorted({h for h, _ in texts})
+            )
+        try:
+            self._boosters = {key: lightgbm.Booster(model_str=text) for key, text in texts.items()}
+        except lightgbm.basic.LightGBMError as error:
+            raise ArtifactError("The trees cannot be loaded: {error}", error=str(error)) from error
+        for (hour, _), booster in self._boosters.items():
+            _check(hour, booster)
+        self._weights = anchor_weights()
+
+    def __call__(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Logits (N, 48) from features (N, 48, F)."""
+        logits = np.zeros(rows.shape[:2])
+        threads = settings().threads if len(rows) >= MANY else 1
+        for k, hour in enumerate(ANCHORS):
+            at = np.flatnonzero(self._weights[:, k] > 0)
+            known = rows[:, at].reshape(-1, rows.shape[-1])
+            each = [self._boosters[hour, kind].predict(known, raw_score=True, num_threads=threads) for kind in KINDS]
+            logits[:, at] += self._weights[at, k] * np.mean(each, axis=0).reshape(len(rows), at.size)
+        return logits
+
+
+def _check(hour: int, booster: lightgbm.Booster) -> None:
+    if booster.num_feature() != len(FEATURES):
+        raise ArtifactError(
+            "The trees of hour {hour} must take {wanted} features, got {got}",
+            hour=hour,
+            wanted=len(FEATURES),
+            got=booster.num_feature(),
+        )
