@@ -78,7 +78,7 @@ def _configure_tensorflow() -> None:
 
 @cache
 def device_name() -> str:
-    """The device networks run on, for people: ``GPU (NVIDIA H200)`` or ``CPU (2 cores)``.
+    """The device networks run on, for people: ``GPU (NVIDIA A100)`` or ``CPU (2 cores)``.
 
     Another Keras backend than TensorFlow chooses its device itself: its name is given instead.
     """

@@ -1,6 +1,6 @@
 """From the public stays to the shipped bundle ``icu_mortality``.
 
-The test part is looked at once, at the end. Blend, calibration and thresholds come from held-out folds of the rest.
+The test part is measured at the end. Blend, calibration and thresholds come from held-out folds of the rest.
 """
 
 from __future__ import annotations

@@ -36,9 +36,11 @@ class GateRecipe:
     drawn : int
         How many images of each kind are drawn in code.
     refused : float
-        Share of right held-out images that each signal alone may refuse.
+        Share of right held-out images that reconstruction and distance may each refuse.
     slack : float
-        The limits are this much wider than that share asks for, since other sessions are not like ours.
+        Their limits are this much wider than that share asks for, since other sessions are not like ours.
+    doubt : float
+        Limit on the probability that the image is something else.
     """
 
     epochs: int = 14
@@ -50,7 +52,7 @@ class GateRecipe:
     drawn: int = 900
     refused: float = 0.003
     slack: float = 1.1
-    least_doubt: float = 0.5
+    doubt: float = 0.5
     seed: int = 31
 
 
@@ -170,7 +172,7 @@ def set_limits(gate: keras.Model, known: Images, held_out: Images, recipe: GateR
         signals = measure(outputs_of(gate, held_out[model]), model, means[model], precisions[model])
         highest = np.quantile(signals, 1 - recipe.refused, axis=0, method="higher") * recipe.slack
         limits[model] = dict(zip(SIGNALS, highest.tolist(), strict=True))
-        limits[model]["kind"] = min(max(limits[model]["kind"], recipe.least_doubt), 0.99)
+        limits[model]["kind"] = recipe.doubt
     return Limits(limits, means, precisions)
 
 
