@@ -293,7 +293,7 @@ def _read_card(path: Path) -> dict[str, Any]:
 def load_model(bundle: Bundle) -> keras.Model:
     """The network of a bundle, verified once more just before its bytes are used.
 
-    Loaded uncompiled and in Keras' safe mode: no code from the file is run. Loading takes seconds in a
+    Loaded uncompiled, frozen, and in Keras' safe mode: no code from the file is run. Loading takes seconds in a
     process that has not imported TensorFlow yet.
     """
     verify(bundle.path, bundle.digest)
@@ -301,11 +301,13 @@ def load_model(bundle: Bundle) -> keras.Model:
     import keras
 
     try:
-        return keras.saving.load_model(bundle.path / MODEL, compile=False, safe_mode=True)
+        model = keras.saving.load_model(bundle.path / MODEL, compile=False, safe_mode=True)
     except (ValueError, TypeError, KeyError, OSError) as error:
         raise ArtifactError(
             "{file} in the bundle {bundle} cannot be loaded: {error}", file=MODEL, bundle=bundle.id, error=str(error)
         ) from error
+    model.trainable = False  # a shipped network is read only: not even its moving averages may move
+    return model
 
 
 def load_arrays(bundle: Bundle, name: str) -> dict[str, NDArray[Any]]:

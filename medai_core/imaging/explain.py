@@ -194,7 +194,7 @@ def _compile_cam(
 
     scale, bias = constants
     # The members see the image's middle only: the map belongs there, and the rim gets none.
-    margin = views[0].layers[1].cropping[0][0] if views else 0
+    margin = views[0].margin if views else 0
     inner = (shape[0] - 2 * margin, shape[1] - 2 * margin)
 
     @tf.function(input_signature=[tf.TensorSpec((None, *shape)), tf.TensorSpec(scale.shape)])

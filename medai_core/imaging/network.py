@@ -56,6 +56,30 @@ class Standardise(layers.Layer):
         return input_shape
 
 
+@keras.saving.register_keras_serializable("medai")
+class Middle(layers.Layer):
+    """Cut `margin` pixels off each side and enlarge what is left: (B, H, W, C) → same.
+
+    Augmentation zooms in more often than out, so that organs look larger in training than at inference;
+    the cut restores their size (Touvron et al. 2019, "Fixing the train-test resolution discrepancy").
+    Keras' own Resizing layer would not do: it turns on training mode for the layers that follow it.
+    """
+
+    def __init__(self, margin: int, **kwargs):
+        super().__init__(**kwargs)
+        self.margin = margin
+
+    def call(self, x):
+        inside = slice(self.margin, -self.margin or None)
+        return ops.image.resize(x[:, inside, inside, :], x.shape[1:3], interpolation="bilinear")
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return super().get_config() | {"margin": self.margin}
+
+
 def _conv(x, channels: int, kernel: int = 3, stride: int = 1, activate: bool = True):
     x = layers.Conv2D(channels, kernel, strides=stride, padding="same", use_bias=False)(x)
     x = layers.BatchNormalization(momentum=0.9)(x)
@@ -97,21 +121,10 @@ def build_baseline(classes: int, size: int = SIZE) -> keras.Model:
     return keras.Model(image, layers.Dense(classes, dtype="float32", name="logits")(x), name="baseline")
 
 
-def build_view(margin: int, size: int = SIZE) -> keras.Model:
-    """Return what a member is shown of an image: all but `margin` pixels at each side, enlarged again.
-
-    Augmentation zooms in more often than out, so that organs look larger in training than at inference;
-    the cut restores their size (Touvron et al. 2019, "Fixing the train-test resolution discrepancy").
-    """
-    image = keras.Input((size, size, 1), name="image")
-    middle = layers.Cropping2D(margin)(image)
-    return keras.Model(image, layers.Resizing(size, size, interpolation="bilinear")(middle), name="view")
-
-
 def average(members: Sequence[keras.Model], margin: int = 0) -> keras.Model:
     """Return one model whose logits are the members' mean over the image's middle: image → logits (B, K)."""
     image = keras.Input(members[0].input_shape[1:], name="image")
-    shown = build_view(margin, members[0].input_shape[1])(image) if margin else image
+    shown = Middle(margin, name="view")(image) if margin else image
     logits = [member(shown)[1] for member in members]
     mean = layers.Average(name="logits")(logits) if len(logits) > 1 else logits[0]
     return keras.Model(image, mean, name="scan_network")

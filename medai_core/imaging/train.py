@@ -42,7 +42,7 @@ class Recipe:
     histogram_share : float
         Share of images whose grey scale is moved towards another image's.
     margin : int
-        Pixels cut off at each side at inference, see :func:`~medai_core.imaging.network.build_view`; chosen on
+        Pixels cut off at each side at inference, see :class:`~medai_core.imaging.network.Middle`; chosen on
         the held-out folds after training, which does not depend on it.
     """
 

@@ -11,7 +11,7 @@ from drawn_scans import tiny_recipe
 
 from medai_core.imaging import network
 from medai_core.imaging.gate import KINDS
-from medai_core.imaging.network import NetworkConfig, Standardise
+from medai_core.imaging.network import Middle, NetworkConfig, Standardise, average, build_member
 from medai_core.imaging.train import RECIPES
 
 IMAGES = np.random.default_rng(0).random((3, 128, 128, 1), np.float32)
@@ -88,3 +88,16 @@ def test_the_gate_joins_classifier_and_autoencoder() -> None:
     np.testing.assert_allclose(out["original"], IMAGES.reshape(3, 64, 2, 64, 2, 1).mean((2, 4)), atol=1e-6)
     drawn = np.asarray(out["reconstruction"])
     assert drawn.min() >= 0 and drawn.max() <= 1
+
+
+def test_the_middle_leaves_training_mode_alone() -> None:
+    ramp = np.broadcast_to(np.arange(128, dtype=np.float32)[None, :, None, None], (1, 128, 128, 1))
+    shown = np.asarray(Middle(6)(ramp))
+    assert shown.shape == ramp.shape and shown[0, 0, 0, 0] == pytest.approx(6, abs=0.6)
+    np.testing.assert_array_equal(np.asarray(Middle(0)(ramp)), ramp)
+    network = average([build_member(NetworkConfig(3, (4, 7, 4), ((4, 2),)))], 6)
+    noise = np.random.default_rng(0).random((2, 128, 128, 1)).astype(np.float32)
+    before = [weight.copy() for weight in network.get_weights()]
+    np.testing.assert_allclose(network(noise), network(noise, training=False), atol=1e-6)
+    for one, other in zip(before, network.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
