@@ -1,8 +1,8 @@
 """A model bundle on disk: the weights with everything that makes them usable, and a digest of each file.
 
 A bundle folder holds ``model.keras``, ``card.yaml``, ``preprocessing.json``, ``metrics.json``, any number of
-``*.npz`` and ``*.txt``, and ``digests.json``. The digests beside the files find corruption; tampering is found by the digest
-of the whole bundle, which is pinned outside it (:mod:`medai_core.registry`).
+``*.npz`` and ``*.txt``, and ``digests.json``. The digests beside the files find corruption; tampering is found by the
+digest of the whole bundle, which is pinned outside it (:mod:`medai_core.registry`).
 """
 
 from __future__ import annotations

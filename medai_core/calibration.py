@@ -134,6 +134,31 @@ def prevalence_weights(labels: ArrayLike, prevalence: ArrayLike) -> NDArray[np.f
     return (wanted / wanted.sum() * y.size / counts)[y]
 
 
+def at_prevalence(probability: float, calibrated_for: float, prevalence: float) -> float:
+    """Move the probability of an outcome from one prevalence to another.
+
+    Bayes' rule with unchanged likelihoods (Saerens, Latinne & Decaestecker 2002).
+
+    Parameters
+    ----------
+    probability : float
+        In [0, 1].
+    calibrated_for, prevalence : float
+        The prevalence it holds at, and the one it is wanted at; both in (0, 1).
+
+    Raises
+    ------
+    InputError
+        A prevalence is outside (0, 1).
+    """
+    for name, value in (("calibrated_for", calibrated_for), ("prevalence", prevalence)):
+        if not 0 < value < 1:
+            raise InputError("`{name}` must be between 0 and 1, got {value}", name=name, value=value)
+    yes = probability * prevalence / calibrated_for
+    no = (1 - probability) * (1 - prevalence) / (1 - calibrated_for)
+    return yes / (yes + no)
+
+
 def conformal_threshold(
     probs: ArrayLike, labels: ArrayLike, coverage: float = 0.90, weights: ArrayLike | None = None
 ) -> float:

@@ -201,3 +201,14 @@ def test_reliability_curve_agrees_with_a_loop():
     json.dumps(curve)
     with pytest.raises(InputError):
         calibration.reliability_curve(p, y[:-1])
+
+
+def test_at_prevalence_against_counting() -> None:
+    from medai_core.calibration import at_prevalence
+
+    # 1000 patients at 50 %: of 500 ill 400 look so, of 500 well 100 do. At 10 %: 100 ill, 900 well.
+    assert at_prevalence(400 / 500, 0.5, 0.1) == pytest.approx(80 / (80 + 180))
+    assert at_prevalence(0.37, 0.3, 0.3) == pytest.approx(0.37)
+    assert (at_prevalence(0.0, 0.5, 0.9), at_prevalence(1.0, 0.5, 0.1)) == (0.0, 1.0)
+    with pytest.raises(InputError, match="`prevalence` must be between 0 and 1, got 1"):
+        at_prevalence(0.5, 0.5, 1)

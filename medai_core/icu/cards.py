@@ -33,8 +33,8 @@ CARDS: dict[str, dict[str, Any]] = {
             "Challenge 2012, Computing in Cardiology 39:245-248, 2012",
         },
         "split": {
-            "method": "By patient, deaths in proportion: a test part, looked at twice (features, trees and network were "
-            "changed between, by cross-validation), and folds of the rest. Blend, calibration and thresholds come "
+            "method": "By patient, deaths in proportion: a test part, looked at twice (features, trees and network "
+            "were changed between, by cross-validation), and folds of the rest. Blend, calibration and thresholds come "
             "from answers on held-out folds.",
         },
         "metrics_note": "The test part comes from the same hospital and years as training. Expect less elsewhere.",

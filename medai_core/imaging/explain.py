@@ -302,7 +302,9 @@ def _single_output(raw: Any, shape: tuple[int, ...]) -> Floats:
     return np.asarray(values, np.float32).reshape(shape)
 
 
-def _scored(network: keras.Model, constants: tuple[NDArray[np.floating], NDArray[np.floating]]) -> tuple[keras.Model, Any]:
+def _scored(
+    network: keras.Model, constants: tuple[NDArray[np.floating], NDArray[np.floating]]
+) -> tuple[keras.Model, Any]:
     """Return image → log-odds (B, 1) and the variable (K,) that says of which target."""
     import keras
 

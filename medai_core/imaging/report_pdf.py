@@ -203,7 +203,10 @@ def _probability_lines(page: PageText, reading: Reading) -> list[Flowable]:
         rows.append([finding, bar, page.verbatim(_percent(reading.finding_probability), bold=True)])
     for label, share in ranked[:MAX_LABELS]:
         rows.append([page.verbatim(page.label(label), limit=60), _Bar(share, BLUE), page.verbatim(_percent(share))])
-    lines: list[Flowable] = [page.heading(say("Calibrated probabilities")), _bare_table(rows, [45 * mm, 110 * mm, 25 * mm])]
+    lines: list[Flowable] = [
+        page.heading(say("Calibrated probabilities")),
+        _bare_table(rows, [45 * mm, 110 * mm, 25 * mm]),
+    ]
     if len(ranked) > MAX_LABELS:
         rest = sum(share for _, share in ranked[MAX_LABELS:])
         more = say("{count} more labels together: {p}", count=len(ranked) - MAX_LABELS, p=_percent(rest))
@@ -271,7 +274,9 @@ def _performance(page: PageText, card: Mapping[str, Any], metrics: Mapping[str, 
         return []
     rows = [[page.text(title, size=7.5, bold=True) for title in _COLUMNS]]
     for row in shown:
-        value = "{value:.3f} ({low:.3f} – {high:.3f})".format(**{k: _number(row.get(k)) for k in ("value", "low", "high")})
+        value = "{value:.3f} ({low:.3f} – {high:.3f})".format(
+            **{k: _number(row.get(k)) for k in ("value", "low", "high")}
+        )
         cells = (page.plain(str(row["metric"])), value, str(row.get("n", "")), page.plain(str(row.get("split", ""))))
         rows.append([page.verbatim(cell, size=7.5, limit=80) for cell in cells])
     table = _bare_table(rows, [70 * mm, 50 * mm, 20 * mm, 40 * mm])

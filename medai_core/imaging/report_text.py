@@ -56,7 +56,14 @@ class PageText:
         return self.verbatim(self.plain(message), **style)
 
     def verbatim(
-        self, text: str, *, size: float = 8.5, bold: bool = False, colour: Any = INK, limit: int = MAX_TEXT, before: float = 0
+        self,
+        text: str,
+        *,
+        size: float = 8.5,
+        bold: bool = False,
+        colour: Any = INK,
+        limit: int = MAX_TEXT,
+        before: float = 0,
     ) -> Paragraph:
         """A paragraph of text that is nobody's markup and in no catalogue."""
         latin = LATIN_BOLD if bold else LATIN

@@ -242,7 +242,9 @@ def logits_of(network: keras.Model, images: NDArray[np.uint8]) -> Logits:
 
 def _check_work(work: Path, scans: ScanSet, recipe: Recipe) -> None:
     """Refuse to go on with what another recipe or other images left in the work folder."""
-    made_with = hashlib.sha256(repr(replace(recipe, margin=0)).encode() + scans.images.tobytes() + scans.labels.tobytes()).hexdigest()
+    made_with = hashlib.sha256(
+        repr(replace(recipe, margin=0)).encode() + scans.images.tobytes() + scans.labels.tobytes()
+    ).hexdigest()
     kept = work / "made_with.txt"
     if kept.exists() and kept.read_text() != made_with:
         raise ArtifactError("{folder} holds checkpoints of another recipe or of other images", folder=work.name)

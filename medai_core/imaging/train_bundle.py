@@ -198,7 +198,9 @@ def _imitated_figures(
     seen = [np.asarray(device(images[start : start + 64], training=True)) for start in range(0, len(images), 64)]
     seen = np.round(np.concatenate(seen)[..., 0] * 255).astype(np.uint8)
     labels, groups = scans.labels[split.test], scans.groups[split.test]
-    rows = scan_figures(model, scaling(logits_of(network, seen)), labels, groups, "test, other devices imitated", threshold)
+    rows = scan_figures(
+        model, scaling(logits_of(network, seen)), labels, groups, "test, other devices imitated", threshold
+    )
     return rows[:5]
 
 

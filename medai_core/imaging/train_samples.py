@@ -93,7 +93,12 @@ def _dicom(pixels: NDArray[np.uint8], model: str) -> bytes:
 
 
 def draw_label(
-    decoder: keras.Model, codes: NDArray[np.float32], model: str, label: str, reader: ScanReader, rng: np.random.Generator
+    decoder: keras.Model,
+    codes: NDArray[np.float32],
+    model: str,
+    label: str,
+    reader: ScanReader,
+    rng: np.random.Generator,
 ) -> list[bytes]:
     """Return pictures (PNG) drawn from the codes (N, L) of one label that the reader reads as that label.
 
@@ -110,7 +115,9 @@ def draw_label(
         if reading.label == label:
             kept.append((reading.probabilities[label], data))
     if len(kept) < PER_LABEL:
-        raise ArtifactError("Only {n} of {tries} drawn images were read as {label}.", n=len(kept), tries=TRIES, label=label)
+        raise ArtifactError(
+            "Only {n} of {tries} drawn images were read as {label}.", n=len(kept), tries=TRIES, label=label
+        )
     kept.sort(key=lambda pair: -pair[0])
     return [data for _, data in kept[:PER_LABEL]]
 

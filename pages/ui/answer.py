@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
+from medai_core.calibration import at_prevalence
 from medai_core.errors import MedAIError
 from medai_core.imaging.reading import OperatingPoint, Reading
 from medai_core.metrics import Interval, ppv_npv
@@ -161,17 +162,6 @@ def _basis(model: str) -> tuple[str, float | None]:
     shares, positive = stored.get("prevalence") or {}, (stored.get("positive") or {}).get("labels", [])
     calibrated_for = sum(shares[label] for label in positive) if shares else None
     return stored.get("conformal", {}).get("chosen_on", ""), calibrated_for
-
-
-def at_prevalence(probability: float, calibrated_for: float, prevalence: float) -> float:
-    """Return a probability of the finding moved from one prevalence to another.
-
-    Bayes' rule with unchanged likelihoods (Saerens et al. 2002): all arguments in 0 to 1, both prevalences
-    strictly between.
-    """
-    yes = probability * prevalence / calibrated_for
-    no = (1 - probability) * (1 - prevalence) / (1 - calibrated_for)
-    return yes / (yes + no)
 
 
 @st.fragment

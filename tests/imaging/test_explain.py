@@ -118,8 +118,12 @@ def slow_cam(network: keras.Model, image: np.ndarray, target: int) -> np.ndarray
     slope = np.zeros(3)
     slope[target] = 1.0
     slope[others] = -np.exp(z[others]) / np.exp(z[others]).sum()
-    maps = [f @ (m.get_layer("head").kernel.numpy() @ (slope * CALIBRATION.scale)) for m, (f, _) in zip(members, outputs)]
-    big = [np.asarray(Image.fromarray(m.astype(np.float32)).resize((SIZE, SIZE), Image.Resampling.BILINEAR)) for m in maps]
+    maps = [
+        f @ (m.get_layer("head").kernel.numpy() @ (slope * CALIBRATION.scale)) for m, (f, _) in zip(members, outputs)
+    ]
+    big = [
+        np.asarray(Image.fromarray(m.astype(np.float32)).resize((SIZE, SIZE), Image.Resampling.BILINEAR)) for m in maps
+    ]
     heat = np.maximum(np.mean(big, axis=0), 0)
     return heat / heat.max()
 
@@ -164,9 +168,7 @@ def test_shap_states_its_gap_and_sampling_error(gradient_shap: GradientShap, sho
         assert found.relative_gap == pytest.approx(found.gap / abs(found.score - found.base_value))
 
 
-def test_shap_adds_up_when_given_enough_samples(
-    network: keras.Model, background: np.ndarray, shown: tuple
-) -> None:
+def test_shap_adds_up_when_given_enough_samples(network: keras.Model, background: np.ndarray, shown: tuple) -> None:
     many = GradientShap(network, compiled(network), background, CALIBRATION, samples=2000)
     found = many(shown[0][0], int(shown[1][0]))
     assert found.relative_gap < 0.1 and found.gap < 4 * found.error

@@ -32,7 +32,14 @@ CARD = {
 METRICS = {
     "figures": [
         {"metric": "AUC, pneumonia", "value": 0.991, "low": 0.985, "high": 0.996, "n": 520, "split": "test"},
-        {"metric": "AUC, pneumonia", "value": 0.97, "low": 0.95, "high": float("nan"), "n": 400, "split": "held-out sessions"},
+        {
+            "metric": "AUC, pneumonia",
+            "value": 0.97,
+            "low": 0.95,
+            "high": float("nan"),
+            "n": 400,
+            "split": "held-out sessions",
+        },
     ]
 }
 POINT = OperatingPoint("balanced", "pneumonia", 0.5, Interval(0.971, 0.95, 0.985), Interval(0.94, 0.91, 0.965))
@@ -52,7 +59,10 @@ READ = Reading(
     operating_point=POINT,
     urgency=0.979,
     gate=GateReport(True, "ok", None, (GateSignal("distance", 0.4, 1.0),), {"chest": 0.99}),
-    trace=(say("{bits}-bit {kind}", bits=16, kind="MONOCHROME1"), say("rescale ×{slope} {intercept}", slope=1, intercept="−1024")),
+    trace=(
+        say("{bits}-bit {kind}", bits=16, kind="MONOCHROME1"),
+        say("rescale ×{slope} {intercept}", slope=1, intercept="−1024"),
+    ),
     cautions=(say("The patient is {years} years old.", years=54),),
     prepared=np.linspace(0, 1, 128 * 128, dtype=np.float32).reshape(128, 128),
 )
@@ -75,7 +85,9 @@ EVERYTHING: dict[str, Any] = {
 
 
 def pages_of(pdf: bytes) -> list[str]:
-    return [" ".join(page.extract_text().replace("\u00a0", " ").split()) for page in pypdf.PdfReader(io.BytesIO(pdf)).pages]
+    return [
+        " ".join(page.extract_text().replace("\u00a0", " ").split()) for page in pypdf.PdfReader(io.BytesIO(pdf)).pages
+    ]
 
 
 def only_page(pdf: bytes) -> str:
@@ -151,7 +163,13 @@ def test_pdf_is_one_a4_page_with_the_pictures_and_nothing_that_varies() -> None:
 
 
 def test_a_single_answer_is_not_referred() -> None:
-    sure = replace(READ, prediction_set=("normal",), refer=False, above_threshold=False, probabilities={"normal": 0.99991, "viral": 9e-5})
+    sure = replace(
+        READ,
+        prediction_set=("normal",),
+        refer=False,
+        above_threshold=False,
+        probabilities={"normal": 0.99991, "viral": 9e-5},
+    )
     text = only_page(report_pdf(sure, "a.dcm", CARD))
     assert "Refer" not in text and "holds one label" in text and "Below the threshold" in text
     assert "> 99.9 %" in text and "< 0.1 %" in text
@@ -166,7 +184,13 @@ def test_pdf_of_a_refusal_gives_the_reason_and_no_probability() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["<b>&amp;<font color=red>.dcm", "</para><img src='x'/>", "%s{x}$(y)\\n.dcm", "a\x00\x1b[31m\n\u202egpj.exe", "scan\udcff.dcm"],
+    [
+        "<b>&amp;<font color=red>.dcm",
+        "</para><img src='x'/>",
+        "%s{x}$(y)\\n.dcm",
+        "a\x00\x1b[31m\n\u202egpj.exe",
+        "scan\udcff.dcm",
+    ],
 )
 def test_file_names_are_text_and_nothing_else(name: str) -> None:
     text = only_page(report_pdf(READ, name, CARD))
@@ -199,13 +223,22 @@ CHINESE = {
 def in_chinese(message: Message | str) -> str:
     if isinstance(message, str):
         return CHINESE.get(message, message)
-    values = {name: CHINESE.get(value, value) if isinstance(value, str) else value for name, value in message.values.items()}
+    values = {
+        name: CHINESE.get(value, value) if isinstance(value, str) else value for name, value in message.values.items()
+    }
     return CHINESE.get(message.template, message.template).format(**values)
 
 
 def test_pdf_in_chinese() -> None:
     text = only_page(report_pdf(READ, "病人 1.dcm", CARD, OVERLAY, **EVERYTHING, translate=in_chinese))
-    for part in ("一次读片报告", "非医疗器械", "文件: 病人 1.dcm", "预测集：细菌性肺炎, 病毒性肺炎", "16 位 MONOCHROME1", "成人。"):
+    for part in (
+        "一次读片报告",
+        "非医疗器械",
+        "文件: 病人 1.dcm",
+        "预测集：细菌性肺炎, 病毒性肺炎",
+        "16 位 MONOCHROME1",
+        "成人。",
+    ):
         assert part in text, part
     assert "97.9 %" in text and "Refer to a reader" in text  # what has no translation stays English
 
@@ -222,7 +255,9 @@ def crowded(word: str) -> tuple[Reading, dict[str, Any], dict[str, Any]]:
         operating_point=replace(POINT, name=word * 200, finding=word * 200), version=word * 100,
     )  # fmt: skip
     texts = [word * 900] * 30
-    card = dict.fromkeys(("intended_use", "not_for"), texts) | dict.fromkeys(("name", "population", "metrics_note"), word * 900)
+    card = dict.fromkeys(("intended_use", "not_for"), texts) | dict.fromkeys(
+        ("name", "population", "metrics_note"), word * 900
+    )
     row = {"metric": word * 90, "value": 1.0, "low": None, "high": 1.0, "n": 10**9, "split": word * 90}
     return reading, card, {"figures": [row] * 40}
 
@@ -235,7 +270,11 @@ def test_overlong_texts_stay_on_the_page(word: str) -> None:
     refused = replace(REFUSED, reason=say("{text}", text=word * 4000), trace=reading.trace)
     only_page(report_pdf(refused, word * 4000, None))
     if shutil.which("pdftotext"):
-        boxes = subprocess.run(["pdftotext", "-bbox", "-", "-"], input=pdf, capture_output=True, check=True).stdout.decode()
-        edges = np.array(re.findall(r'<word xMin="([\d.-]+)" yMin="([\d.-]+)" xMax="([\d.-]+)" yMax="([\d.-]+)"', boxes), float)
+        boxes = subprocess.run(
+            ["pdftotext", "-bbox", "-", "-"], input=pdf, capture_output=True, check=True
+        ).stdout.decode()
+        edges = np.array(
+            re.findall(r'<word xMin="([\d.-]+)" yMin="([\d.-]+)" xMax="([\d.-]+)" yMax="([\d.-]+)"', boxes), float
+        )
         assert len(edges) > 20
         assert edges[:, :2].min() >= 40 and edges[:, 2].max() <= 595 - 40 and edges[:, 3].max() <= 842 - 40
