@@ -32,9 +32,10 @@ CARDS: dict[str, dict[str, object]] = {
             "Classification, Mendeley Data 2018; Cell 172:1122, 2018",
         },
         "split": {
-            "method": "By patient. A tenth of the patients at random is the test part, looked at once. The rest is cut "
-            "into folds that are contiguous in the numbering of the studies, so that a held-out fold imitates another "
-            "session; calibration and thresholds come from these.",
+            "method": "By patient. A tenth of the patients at random is the test part; it was looked at several times "
+            "while the networks were developed, but settings were chosen on the rest. The rest is cut into folds that "
+            "are contiguous in the numbering of the studies, so that a held-out fold imitates another session; "
+            "calibration and thresholds come from these.",
         },
         "metrics_note": "The test part comes from the same sessions as training. Expect the figures of the held-out "
         "sessions, or worse, at another hospital.",
@@ -75,8 +76,8 @@ CARDS: dict[str, dict[str, object]] = {
         },
         "split": {
             "method": "By group of near-duplicates (cosine similarity of standardised thumbnails above 0.99, also "
-            "through a chain), because the release numbers no patients. A tenth of the groups is the test part, looked "
-            "at once.",
+            "through a chain), because the release numbers no patients. A tenth of the groups is the test part; it "
+            "was looked at several times while the networks were developed, but settings were chosen on the rest.",
         },
         "metrics_note": "Without patient numbers, slices of one patient may be on both sides of the split: "
         "the figures are an upper bound.",

@@ -1,7 +1,7 @@
 """From trained members to a shipped bundle: calibration, thresholds, figures, card.
 
 Calibration, conformal threshold and operating point come from the held-out folds alone. The test part is
-looked at once, here.
+measured here, and decides nothing.
 """
 
 from __future__ import annotations
