@@ -11,6 +11,17 @@ import pytest
 from medai_core.icu.grid import Grid, to_grid
 from medai_core.icu.variables import INDEX, SERIES
 
+METRICS = (
+    "AUROC",
+    "AUPRC",
+    "event 1",
+    "event 2",
+    "calibration slope",
+    "calibration intercept",
+    "Brier score",
+)
+"""What is measured of every method."""
+
 OFTEN = ("HR", "SysABP", "DiasABP", "MAP", "RespRate", "Temp", "Urine", "GCS", "FiO2")
 RARELY = ("PaO2", "PaCO2", "pH", "K", "Na", "Creatinine", "BUN", "Glucose", "HCT", "WBC", "Lactate", "Weight")
 

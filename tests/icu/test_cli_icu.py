@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from drawn_stays import entries, physionet
+from drawn_stays import METRICS, entries, physionet
 
 from medai_core import cli
 from medai_core.icu import evaluate
@@ -66,18 +66,7 @@ def test_evaluate_prints_every_figure(small_data, capsys, monkeypatch):
     found = {row["metric"]: row for row in rows}
     assert status == 0 and all(list(row) == ["metric", "value", "low", "high", "n"] for row in rows)
     for method in ("SAPS-I", "SOFA", "trees", "network", "blend"):
-        assert {
-            f"{m}, {method}"
-            for m in (
-                "AUROC",
-                "AUPRC",
-                "event 1",
-                "event 2",
-                "calibration slope",
-                "calibration intercept",
-                "Brier score",
-            )
-        } <= set(found)
+        assert {f"{m}, {method}" for m in METRICS} <= set(found)
     assert found["AUROC, blend"]["n"] == 80 and found["AUROC, SOFA"]["n"] == 79
     assert (
         "AUROC, blend, men" in found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from drawn_stays import entries, grid_of, light_trees, physionet, small_recipe
+from drawn_stays import METRICS, entries, grid_of, light_trees, physionet, small_recipe
 
 from medai_core import artifacts
 from medai_core.errors import ArtifactError, InputError
@@ -75,18 +75,7 @@ def test_the_bundle_holds_what_a_reading_needs(bundle):
     assert bundle.id == "icu_mortality" and bundle.size_mb <= artifacts.MAX_BUNDLE_MB
     names = {row["metric"] for row in bundle.metrics["figures"] + bundle.metrics["baseline"]}
     for method in ("trees", "network", "blend"):
-        assert {
-            f"{m}, {method}"
-            for m in (
-                "AUROC",
-                "AUPRC",
-                "event 1",
-                "event 2",
-                "calibration slope",
-                "calibration intercept",
-                "Brier score",
-            )
-        } <= names
+        assert {f"{m}, {method}" for m in METRICS} <= names
     assert bundle.card["split"]["test"] == 12 and bundle.preprocessing["thresholds"].keys() == {
         "SAPS-I",
         "SOFA",

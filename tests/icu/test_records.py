@@ -359,7 +359,7 @@ json_values = st.recursive(
 )
 
 
-def read_or_refused(data: bytes) -> None:
+def assert_read_or_refused(data: bytes) -> None:
     try:
         stay = read_stay(data)
     except MedAIError as error:
@@ -380,7 +380,7 @@ def check(stay: Stay) -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes(data):
-    read_or_refused(data)
+    assert_read_or_refused(data)
 
 
 @settings(max_examples=60, deadline=None)
@@ -390,13 +390,15 @@ def test_any_bytes(data):
 )
 def test_any_table(head, rows):
     comma = ";" if ";" in head else ","
-    read_or_refused("\n".join([head, *(comma.join(row) for row in rows)]).encode("utf-8", "surrogatepass"))
+    assert_read_or_refused("\n".join([head, *(comma.join(row) for row in rows)]).encode("utf-8", "surrogatepass"))
 
 
 @settings(max_examples=80, deadline=None)
 @given(st.lists(json_values, max_size=4))
 def test_any_bundle(resources):
-    read_or_refused(json.dumps({"resourceType": "Bundle", "entry": [{"resource": r} for r in resources]}).encode())
+    assert_read_or_refused(
+        json.dumps({"resourceType": "Bundle", "entry": [{"resource": r} for r in resources]}).encode()
+    )
 
 
 @settings(max_examples=40, deadline=None)
@@ -414,7 +416,7 @@ def test_any_bundle(resources):
     ),
 )
 def test_any_change_to_an_observation(others, change):
-    read_or_refused(fhir(observation(5, "8867-4", 80) | change, *(r for r in others if isinstance(r, dict))))
+    assert_read_or_refused(fhir(observation(5, "8867-4", 80) | change, *(r for r in others if isinstance(r, dict))))
 
 
 @settings(max_examples=40, deadline=None)
@@ -422,7 +424,9 @@ def test_any_change_to_an_observation(others, change):
 def test_damaged_text(seed, data):
     whole = physionet(entries(seed, hours=4))
     start = data.draw(st.integers(0, len(whole)))
-    read_or_refused(whole[:start] + data.draw(st.binary(max_size=4)) + whole[start + data.draw(st.integers(0, 30)) :])
+    assert_read_or_refused(
+        whole[:start] + data.draw(st.binary(max_size=4)) + whole[start + data.draw(st.integers(0, 30)) :]
+    )
 
 
 # ---------------------------------------------------------------------------------------------------- the table
