@@ -83,6 +83,8 @@ CARDS: dict[str, dict[str, object]] = {
         "the figures are an upper bound.",
         "failure_modes": [
             "Slices without a tumour come from other sources than those with one: the network can know the source.",
+            "Soft drawings of a head without any lesion are called a tumour with high confidence: shape and plane of "
+            "the slice carry part of the answer.",
             "Small meningiomas and gliomas at the edge of the brain are confused.",
             "Slices far from the tumour in a patient who has one are called 'no tumour', or by the sequence.",
         ],

@@ -22,7 +22,12 @@ def sample_gallery(key: str, one_per_label: bool = False, per_row: int = 5) -> N
     if not found:
         return
     st.subheader(_("Try a sample"), anchor=False)
-    st.caption(_("These images are synthetic: drawn by a computer, of no patient."))
+    st.caption(
+        _(
+            "These images are synthetic: drawn by a computer, of no patient. "
+            "A title says what the model reads, not what can be seen: they are too soft to show disease."
+        )
+    )
     for start in range(0, len(found), per_row):
         for column, sample in zip(st.columns(per_row), found[start : start + per_row], strict=False):
             with column, st.container(border=True, height="stretch", vertical_alignment="distribute"):
