@@ -14,16 +14,51 @@ import keras
 import numpy as np
 from keras import ops
 from numpy.typing import NDArray
+from scipy import ndimage
+
+INSIDE = 0.08
+"""Share of the image's side that :func:`without_detail` leaves sharp along the outline."""
 
 
-def borrow_histogram(
-    image: NDArray[np.uint8], other: NDArray[np.uint8], share: float
-) -> NDArray[np.uint8]:
+def borrow_histogram(image: NDArray[np.uint8], other: NDArray[np.uint8], share: float) -> NDArray[np.uint8]:
     """Move the grey scale of `image` (H, W) by `share` (0 to 1) of the way to that of `other` (H, W)."""
     mine = np.cumsum(np.bincount(image.ravel(), minlength=256)) / image.size  # (256,)
     theirs = np.cumsum(np.bincount(other.ravel(), minlength=256)) / other.size
     matched = np.interp(mine, theirs, np.arange(256))
     return np.round((1 - share) * np.arange(256) + share * matched).astype(np.uint8)[image]
+
+
+def without_detail(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Blur `image` (H, W) until nothing of a lesion's size can be seen; half of the time the outline stays sharp.
+
+    What is left is the shape of the head and the plane of the slice, which must not decide a reading.
+    """
+    blurred = ndimage.gaussian_filter(image.astype(np.float32), rng.uniform(6.0, 14.0))
+    if rng.random() < 0.5:
+        head = ndimage.binary_fill_holes(ndimage.gaussian_filter(image, 2) > 0.1 * image.max())
+        inside = ndimage.distance_transform_edt(head) - INSIDE * len(image)
+        share = np.clip(inside / 4 + 0.5, 0.0, 1.0)  # fades over 4 pixels
+        blurred = share * blurred + (1 - share) * image
+    return np.round(blurred).astype(np.uint8)
+
+
+def paste(
+    images: NDArray[np.float32], targets: NDArray[np.float32], share: float, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Replace a rectangle in a `share` of the images (B, H, W, 1) by the next image's; mix the targets (B, K).
+
+    Yun et al. 2019, "CutMix": no single region, and no outline, can then be relied upon alone.
+    """
+    mixed, wanted, size = images.copy(), targets.copy(), images.shape[1]
+    for k in np.flatnonzero(rng.random(len(images)) < share):
+        side = size * np.sqrt(rng.random())
+        centre = rng.uniform(0, size, 2)
+        (top, left), (bottom, right) = (np.clip(centre + d, 0, size).astype(int) for d in (-side / 2, side / 2))
+        other = (k + 1) % len(images)
+        mixed[k, top:bottom, left:right] = images[other, top:bottom, left:right]
+        area = (bottom - top) * (right - left) / size**2
+        wanted[k] = (1 - area) * targets[k] + area * targets[other]
+    return mixed, wanted
 
 
 @keras.saving.register_keras_serializable("medai")

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
 from medai_core.errors import ArtifactError, InputError
-from medai_core.imaging.augment import OtherDevice, borrow_histogram
+from medai_core.imaging.augment import OtherDevice, borrow_histogram, paste, without_detail
 from medai_core.imaging.dataset import LABELS, ScanSet
 from medai_core.imaging.network import NetworkConfig, average, build_baseline, build_member
 
@@ -41,6 +41,11 @@ class Recipe:
         Share of each label in a batch, whatever its share in the folder.
     histogram_share : float
         Share of images whose grey scale is moved towards another image's.
+    bare_share : float
+        Share of images shown without detail and with no label more likely than another, so that the outline
+        alone is no reason for an answer.
+    paste_share : float
+        Share of images that hold a rectangle of another image, their target mixed by area.
     margin : int
         Pixels cut off at each side at inference, see :class:`~medai_core.imaging.network.Middle`; chosen on
         the held-out folds after training, which does not depend on it.
@@ -57,6 +62,8 @@ class Recipe:
     strength: float = 1.0
     flip: bool = True
     histogram_share: float = 0.6
+    bare_share: float = 0.0
+    paste_share: float = 0.0
     margin: int = 6
     test_share: float = 0.1
     seed: int = 20
@@ -135,7 +142,10 @@ class Batches(keras.utils.PyDataset):
         ]
         targets = np.full((recipe.batch, len(recipe.shares)), recipe.smoothing / len(recipe.shares), np.float32)
         targets[np.arange(recipe.batch), labels] += 1 - recipe.smoothing
-        return np.stack(images)[..., None].astype(np.float32) / 255.0, targets
+        for k in np.flatnonzero(rng.random(recipe.batch) < recipe.bare_share):
+            images[k], targets[k] = without_detail(images[k], rng), 1 / len(recipe.shares)
+        shown = np.stack(images)[..., None].astype(np.float32) / 255.0
+        return paste(shown, targets, recipe.paste_share, rng) if recipe.paste_share else (shown, targets)
 
 
 class Report(keras.callbacks.Callback):
@@ -227,7 +237,7 @@ def train_baseline(scans: ScanSet, use: NDArray[np.bool_], recipe: Recipe, work:
     if kept.exists():
         network.load_weights(kept)
         return network
-    plain = replace(recipe, rate=1e-3, smoothing=0.0, histogram_share=0.0)
+    plain = replace(recipe, rate=1e-3, smoothing=0.0, histogram_share=0.0, bare_share=0.0, paste_share=0.0)
     batches = Batches(scans.images[use], scans.labels[use], plain, recipe.seed)
     _fit(network, batches, plain, min(recipe.epochs, BASELINE_EPOCHS), work, progress)
     network.save_weights(kept)

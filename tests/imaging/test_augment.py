@@ -5,8 +5,9 @@ from __future__ import annotations
 import keras
 import numpy as np
 from drawn_scans import draw_chest
+from scipy import ndimage
 
-from medai_core.imaging.augment import OtherDevice, borrow_histogram
+from medai_core.imaging.augment import OtherDevice, borrow_histogram, paste, without_detail
 from medai_core.imaging.prepare import prepare
 
 IMAGES = np.stack([prepare(draw_chest(seed % 3, seed)).image for seed in range(6)])
@@ -45,6 +46,50 @@ def test_the_order_of_greys_is_kept() -> None:
     mine, other = histograms()
     got = borrow_histogram(mine, other, 0.8).ravel()[np.argsort(mine.ravel(), kind="stable")]
     assert (np.diff(got.astype(int)) >= 0).all()
+
+
+# ------------------------------------------------------------------------------------- detail and patches
+
+
+def head_with_a_lesion() -> np.ndarray:
+    y, x = np.mgrid[:128, :128]
+    head = 120.0 * (((y - 64) / 54) ** 2 + ((x - 64) / 44) ** 2 < 1)
+    return (head + 100 * ((y - 60) ** 2 + (x - 50) ** 2 < 5**2)).astype(np.uint8)
+
+
+def test_without_detail_no_lesion_is_left() -> None:
+    image = head_with_a_lesion()
+    for seed in range(8):
+        bare = without_detail(image, np.random.default_rng(seed)).astype(float)
+        lesion, around = bare[57:64, 47:54].mean(), bare[57:64, 70:77].mean()
+        assert lesion - around < 0.25 * 100
+        assert bare.shape == image.shape
+
+
+def test_without_detail_the_outline_stays_sharp_half_of_the_time() -> None:
+    image = head_with_a_lesion()
+    steepest = [
+        np.abs(np.diff(without_detail(image, np.random.default_rng(seed)).astype(float), axis=1)).max()
+        for seed in range(40)
+    ]
+    sharp = np.array(steepest) > 60
+    assert 8 <= sharp.sum() <= 32
+    assert np.array(steepest)[~sharp].max() < 20
+
+
+def test_a_pasted_image_holds_both_in_proportion_to_its_target() -> None:
+    images = np.stack([np.zeros((64, 64, 1)), np.ones((64, 64, 1))]).astype(np.float32)
+    mixed, targets = paste(images, np.eye(2, dtype=np.float32), 1.0, np.random.default_rng(1))
+    np.testing.assert_allclose(mixed.mean((1, 2, 3)), targets[:, 1], atol=1e-6)
+    assert 0 < targets[0, 1] < 1
+    corners = ndimage.find_objects(mixed[0, ..., 0].astype(int))
+    assert mixed[0][corners[0]].all(), "what is pasted must be one rectangle"
+
+
+def test_nothing_is_pasted_at_a_share_of_none() -> None:
+    mixed, targets = paste(IMAGES, np.eye(6, dtype=np.float32), 0.0, np.random.default_rng(0))
+    np.testing.assert_array_equal(mixed, IMAGES)
+    np.testing.assert_array_equal(targets, np.eye(6))
 
 
 # ---------------------------------------------------------------------------------------------- whole view

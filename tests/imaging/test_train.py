@@ -118,6 +118,22 @@ class Interrupted(Exception):
     pass
 
 
+def test_bare_images_carry_no_label(chest_scans) -> None:
+    images, targets = batches_of(chest_scans, histogram_share=0.0, bare_share=1.0, batch=16)[0]
+    np.testing.assert_allclose(targets, 1 / 3)
+    sharp = batches_of(chest_scans, histogram_share=0.0, batch=16)[0][0]
+    assert (
+        np.abs(np.diff(images[:, 40:90, 40:90], axis=2)).mean()
+        < 0.5 * np.abs(np.diff(sharp[:, 40:90, 40:90], axis=2)).mean()
+    )
+
+
+def test_pasted_images_share_their_targets(chest_scans) -> None:
+    targets = batches_of(chest_scans, smoothing=0.0, paste_share=1.0, batch=32)[0][1]
+    np.testing.assert_allclose(targets.sum(1), 1, rtol=1e-6)
+    assert ((targets > 0).sum(1) > 1).any()
+
+
 def test_a_resumed_member_equals_an_uninterrupted_one(chest_scans, tmp_path: Path) -> None:
     recipe = tiny_recipe(3, epochs=3)
     use = np.arange(len(chest_scans.labels)) % 3 == 0
