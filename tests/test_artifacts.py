@@ -36,6 +36,25 @@ def test_round_trip(saved, tiny_model):
     np.testing.assert_array_equal(artifacts.load_arrays(saved, "background")["images"], ARRAYS["background"]["images"])
 
 
+def test_stored_weights_are_rounded_and_deflated(tmp_path):
+    import keras
+
+    model = keras.Sequential([keras.Input((256,)), keras.layers.Dense(256)])
+    before = model.get_weights()
+    saved = artifacts.save_bundle(tmp_path / "tiny", model, CARD, PREPROCESSING, METRICS)
+    for old, mine, theirs in zip(before, model.get_weights(), artifacts.load_model(saved).get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+        np.testing.assert_allclose(mine, old, rtol=2.0**-artifacts.KEPT_BITS)
+        assert not (mine.view(np.uint32) & 0xFFF).any()
+    assert saved.size_mb * 1e6 < 0.7 * 4 * 256 * 256
+
+
+def test_rounding_goes_to_the_nearest():
+    step = 2.0 ** (1 - artifacts.KEPT_BITS)
+    values = np.array([0, 1, 1 + 0.4 * step, 1 + 0.6 * step, -1 - 0.6 * step, 1e-30], np.float32)
+    np.testing.assert_array_equal(artifacts.rounded(values)[:5], [0, 1, 1, 1 + step, -1 - step])
+
+
 def test_digest_is_over_names_and_hashes(saved):
     files = [path for path in saved.path.iterdir() if path.name != "digests.json"]
     hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

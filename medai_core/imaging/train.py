@@ -76,10 +76,11 @@ RECIPES = {
     "brain_mri": Recipe(
         NetworkConfig(4, stem=(16, 5, 2), blocks=((32, 2), (64, 2), (64, 1), (112, 2), (112, 1))),
         shares=(0.25, 0.25, 0.25, 0.25),
-        epochs=28,
-        members=3,
+        epochs=36,
+        members=5,
         strength=0.35,
         histogram_share=0.2,
+        bare_share=0.08,
         margin=2,
     ),
 }
