@@ -114,16 +114,18 @@ def save_bundle(
             (new / name).write_text(text, encoding="utf-8")
         digests = {path.name: _sha256(path) for path in sorted(new.iterdir())}
         (new / DIGESTS).write_text(json.dumps(digests, indent=1) + "\n", encoding="utf-8")
-        read_bundle(new)
-        _swap(new, folder, Path(scratch) / "replaced")
+        if (size_mb := read_bundle(new).size_mb) > MAX_BUNDLE_MB:
+            raise ArtifactError(
+                "A bundle must be at most {limit} MB, {folder} would have {size:.1f}",
+                limit=MAX_BUNDLE_MB, folder=folder.name, size=size_mb,
+            )  # fmt: skip
+        swap(new, folder, Path(scratch) / "replaced")
     return read_bundle(folder)
 
 
 def _save_model(model: keras.Model, path: Path) -> None:
     """Save the rounded network; Keras stores its archive as it is, so it is deflated here: about half the size."""
-    for weight in model.weights:
-        if weight.dtype == "float32":
-            weight.assign(rounded(np.asarray(weight)))
+    round_weights(model)
     plain = path.with_stem("plain")
     model.save(plain)
     with zipfile.ZipFile(plain) as source, zipfile.ZipFile(path, "w") as target:
@@ -133,6 +135,13 @@ def _save_model(model: keras.Model, path: Path) -> None:
     plain.unlink()
 
 
+def round_weights(model: keras.Model) -> None:
+    """Round a network's weights in place, as its bundle stores them."""
+    for weight in model.weights:
+        if weight.dtype == "float32":
+            weight.assign(rounded(np.asarray(weight)))
+
+
 def rounded(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """The nearest numbers with :data:`KEPT_BITS` significant bits; finite values stay finite unless at the very top."""
     dropped = 24 - KEPT_BITS
@@ -140,7 +149,8 @@ def rounded(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return ((bits + np.uint32(1 << (dropped - 1))) & np.uint32(~((1 << dropped) - 1) & 0xFFFFFFFF)).view(np.float32)
 
 
-def _swap(new: Path, folder: Path, replaced: Path) -> None:
+def swap(new: Path, folder: Path, replaced: Path) -> None:
+    """Put `new` in the place of `folder`, which becomes `replaced`; on failure all is as it was."""
     if folder.exists():
         os.rename(folder, replaced)
     try:
@@ -335,11 +345,20 @@ def load_model(bundle: Bundle) -> keras.Model:
     return model
 
 
+def _verified(bundle: Bundle, name: str) -> Path:
+    """The path of one file of a bundle, checked against the digest the bundle was read with."""
+    stated = _stated_digests(bundle.path)
+    if bundle_digest(stated) != bundle.digest:
+        raise ArtifactError("The bundle {bundle} was changed since it was verified", bundle=bundle.id)
+    if name not in stated:
+        raise ArtifactError("The bundle {bundle} holds no file named {file}", bundle=bundle.id, file=name)
+    _check_file(bundle.path / name, stated[name])
+    return bundle.path / name
+
+
 def load_arrays(bundle: Bundle, name: str) -> dict[str, NDArray[Any]]:
     """The arrays of ``<name>.npz`` in a bundle, by the names they were saved under; no pickles."""
-    path = bundle.path / f"{name}.npz"
-    if f"{name}.npz" not in _stated_digests(bundle.path):
-        raise ArtifactError("The bundle {bundle} holds no arrays named {name}", bundle=bundle.id, name=name)
+    path = _verified(bundle, f"{name}.npz")
     try:
         with np.load(path, allow_pickle=False) as stored:
             return dict(stored)
@@ -354,8 +373,4 @@ def load_arrays(bundle: Bundle, name: str) -> dict[str, NDArray[Any]]:
 
 def load_text(bundle: Bundle, name: str) -> str:
     """The text file ``name`` of a bundle, verified once more."""
-    stated = _stated_digests(bundle.path)
-    if name not in stated:
-        raise ArtifactError("The bundle {bundle} holds no file named {name}", bundle=bundle.id, name=name)
-    _check_file(bundle.path / name, stated[name])
-    return (bundle.path / name).read_text(encoding="utf-8")
+    return _verified(bundle, name).read_text(encoding="utf-8")

@@ -151,6 +151,8 @@ def at_prevalence(probability: float, calibrated_for: float, prevalence: float) 
     InputError
         A prevalence is outside (0, 1).
     """
+    if not 0 <= probability <= 1:
+        raise InputError("`probability` must be between 0 and 1, got {value}", value=probability)
     for name, value in (("calibrated_for", calibrated_for), ("prevalence", prevalence)):
         if not 0 < value < 1:
             raise InputError("`{name}` must be between 0 and 1, got {value}", name=name, value=value)
@@ -167,7 +169,7 @@ def conformal_threshold(
     Parameters
     ----------
     probs : array_like, shape (N, K)
-        Of cases used neither for training nor for calibration.
+        Calibrated by other cases than these.
     labels : array_like, shape (N,)
         Class numbers.
     coverage : float
@@ -200,10 +202,15 @@ def conformal_threshold(
 
 
 def prediction_set(probs: ArrayLike, threshold: float) -> tuple[int, ...]:
-    """Classes (of K,) the threshold admits, most probable first; the top class is always among them."""
+    """Classes (of K,) the threshold admits, most probable first.
+
+    Where it admits none, the case is unlike those it was chosen on, and the two most probable are returned: more
+    than the promised coverage asks for, and never one class that is not probable enough by itself.
+    """
     p = np.asarray(probs, dtype=float)
     order = np.argsort(-p, kind="stable")
-    return tuple(int(k) for rank, k in enumerate(order) if rank == 0 or 1 - p[k] <= threshold)
+    admitted = [int(k) for k in order if 1 - p[k] <= threshold]
+    return tuple(admitted or order[:2].tolist())
 
 
 def reliability_curve(probs: ArrayLike, outcome: ArrayLike, bins: int = 10) -> list[dict[str, float]]:

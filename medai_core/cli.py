@@ -27,7 +27,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from medai_core import __version__, registry
-from medai_core.cli_icu import icu, icu_arguments, icu_text
+from medai_core.artifacts import swap
+from medai_core.cli_icu import forecast, forecast_arguments, forecast_text, icu, icu_arguments, icu_text
 from medai_core.errors import MedAIError
 from medai_core.imaging.files import members
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 DECIMALS = 6
 INTERRUPTED = 130
-SAMPLES = "samples"
+SAMPLES, ICU_SAMPLES = "samples", "icu_samples"
 
 Row = dict[str, Any]
 Emit = Callable[[Row], None]
@@ -183,7 +184,7 @@ def scan_row(name: str, answer: Reading | MedAIError) -> Row:
     """One line of ``scan --json``; the rounded probabilities still add up to 1."""
     if isinstance(answer, MedAIError):
         blank = {"model": None, "probabilities": {}, "label": None, "prediction_set": [], "refer": False}
-        return {"file": name, "status": "error", "reason": str(answer), **blank}
+        return {"file": name, "status": "error", "reason": str(answer), **blank, "cautions": []}
     row = {"file": name, **answer.to_json()}
     rounded = {label: round(float(p), DECIMALS) for label, p in row["probabilities"].items()}
     if rounded:
@@ -197,7 +198,8 @@ def _scan_text(row: Row) -> str:
         return f"{row['file']}: {row['status']}: {row['reason']}"
     shares = ", ".join(f"{label} {p:.3f}" for label, p in row["probabilities"].items())
     refer = f"; refer to a reader ({' or '.join(row['prediction_set'])})" if row["refer"] else ""
-    return f"{row['file']}: {row['model']}: {row['label']} ({shares}){refer}"
+    cautions = "".join(f"; {caution}" for caution in row["cautions"])
+    return f"{row['file']}: {row['model']}: {row['label']} ({shares}){refer}{cautions}"
 
 
 def _scan_arguments(parser: argparse.ArgumentParser) -> None:
@@ -211,6 +213,10 @@ def _icu(args: argparse.Namespace, emit: Emit) -> bool:
     return icu(args, emit, _answers, start_networks)
 
 
+def _forecast(args: argparse.Namespace, emit: Emit) -> bool:
+    return forecast(args, emit, _answers, start_networks)
+
+
 def _of_task(*tasks: str) -> list[str]:
     return [entry.id for entry in registry.MODELS.values() if entry.task in tasks]
 
@@ -220,14 +226,18 @@ def _of_task(*tasks: str) -> list[str]:
 
 def _evaluate(args: argparse.Namespace, emit: Emit) -> bool:
     start_networks()
-    measure = import_module(f"medai_core.{registry.MODELS[args.model].wing}.evaluate")
+    entry = registry.MODELS[args.model]
+    module = "forecast_evaluate" if entry.task == "forecast" else "evaluate"
+    measure = import_module(f"medai_core.{entry.wing}.{module}")
     for row in measure.evaluate(args.model, args.data):
         emit({name: row[name] for name in ("metric", "value", "low", "high", "n")})
     return True
 
 
 def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", choices=_of_task("classification", "risk"), help="%(choices)s")
+    parser.add_argument(
+        "model", metavar="MODEL", choices=_of_task("classification", "risk", "forecast"), help="%(choices)s"
+    )
     parser.add_argument("data", metavar="DATA", type=Path, help="a folder in the layout of the public data")
 
 
@@ -264,12 +274,24 @@ def _train(args: argparse.Namespace, emit: Emit) -> bool:
         for row in make_samples(args.data, args.out):
             emit(row)
         return True
+    if args.model == ICU_SAMPLES:
+        return _draw_stays(args, emit)
     with contextlib.closing(_Bars(emit)) as progress:
         made = _trainer(args.model)(args.data, args.out, progress)
     note(f"{made.path}: version {made.version}, {made.size_mb:.1f} MB, digest {made.digest}")
     if args.pin:
         ship(made)
         note(f"{made.id} now ships with this digest")
+    return True
+
+
+def _draw_stays(args: argparse.Namespace, emit: Emit) -> bool:
+    from medai_core.icu.train_samples import make_samples
+
+    with contextlib.closing(_Bars(emit)) as progress:
+        rows = make_samples(args.data, args.out, progress)
+    for row in rows:
+        emit(row)
     return True
 
 
@@ -282,6 +304,10 @@ def _trainer(model: str) -> Callable[[Path, Path, Emit], Bundle]:
         from medai_core.icu.train import train_icu_mortality
 
         return train_icu_mortality
+    if model == "icu_forecast":
+        from medai_core.icu.train_forecast import train_icu_forecast
+
+        return train_icu_forecast
     from medai_core.imaging.train_bundle import train_scan_model
 
     return partial(train_scan_model, model)
@@ -294,15 +320,13 @@ def ship(made: Bundle) -> None:
         home.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{made.id}-", dir=home.parent) as scratch:
             copy = shutil.copytree(made.path, Path(scratch) / made.id)
-            if home.exists():
-                home.rename(Path(scratch) / "replaced")
-            copy.rename(home)
+            swap(copy, home, Path(scratch) / "replaced")
     registry.pin(made.id, made.digest)
 
 
 def _train_arguments(parser: argparse.ArgumentParser) -> None:
-    kinds = [*registry.MODELS, SAMPLES]
-    parser.add_argument("model", metavar="MODEL", choices=kinds, help="%(choices)s (the demonstration images)")
+    kinds = [*registry.MODELS, SAMPLES, ICU_SAMPLES]
+    parser.add_argument("model", metavar="MODEL", choices=kinds, help="%(choices)s (demonstration images and stays)")
     parser.add_argument("--data", required=True, type=Path, metavar="DIR", help="the public data (README names them)")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="the result; checkpoints go to DIR.work")
     parser.add_argument("--pin", action="store_true", help="ship the result: copy it to assets/models, pin its digest")
@@ -338,6 +362,7 @@ COMMANDS = (
     Command("models", "list the shipped models and check their digests", lambda parser: None, _models, _models_text),
     Command("scan", "read chest radiographs and brain MRI slices", _scan_arguments, _scan, _scan_text),
     Command("icu", "risk over an intensive-care stay", icu_arguments, _icu, icu_text),
+    Command("forecast", "the coming hours of an intensive-care stay", forecast_arguments, _forecast, forecast_text),
     Command("evaluate", "measure a model on labelled data", _evaluate_arguments, _evaluate, _evaluate_text),
     Command(
         "train",

@@ -129,7 +129,7 @@ def test_saving_replaces_the_bundle_and_leaves_nothing_else(saved, tiny_model):
     newer = artifacts.save_bundle(saved.path, tiny_model, CARD | {"version": "2.0"}, PREPROCESSING, METRICS)
     assert (newer.version, newer.path) == ("2.0", saved.path)
     assert [p.name for p in saved.path.parent.iterdir()] == ["tiny"]
-    with pytest.raises(ArtifactError, match="holds no arrays named background"):
+    with pytest.raises(ArtifactError, match="holds no file named background.npz"):
         artifacts.load_arrays(newer, "background")
 
 
@@ -213,5 +213,11 @@ def test_pickled_arrays_are_refused(saved, tmp_path):
     np.savez(tmp_path / "p.npz", x=np.array([{}]))
     with pytest.raises(ArtifactError, match="background.npz in the bundle tiny cannot be loaded"):
         artifacts.load_arrays(rewrite(saved, "background.npz", (tmp_path / "p.npz").read_bytes()), "background")
-    with pytest.raises(ArtifactError, match="holds no arrays named ../background"):
+
+
+def test_only_listed_files_of_the_verified_bundle_are_read(saved):
+    with pytest.raises(ArtifactError, match="holds no file named ../background.npz"):
         artifacts.load_arrays(saved, "../background")
+    rewrite(saved, "background.npz", b"other")
+    with pytest.raises(ArtifactError, match="The bundle tiny was changed since it was verified"):
+        artifacts.load_arrays(saved, "background")

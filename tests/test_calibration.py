@@ -173,8 +173,9 @@ def test_sets_keep_their_promise_on_new_cases():
     assert covered == pytest.approx(0.9, abs=0.025)
 
 
-def test_prediction_set_holds_the_top_class_and_is_ordered():
-    assert calibration.prediction_set([0.3, 0.5, 0.2], 0.0) == (1,)
+def test_prediction_set_is_ordered_and_holds_two_where_none_is_probable_enough():
+    assert calibration.prediction_set([0.3, 0.5, 0.2], 0.0) == (1, 0)
+    assert calibration.prediction_set([0.3, 0.5, 0.2], 0.5) == (1,)
     assert calibration.prediction_set([0.3, 0.5, 0.2], 0.7) == (1, 0)
     assert calibration.prediction_set([0.3, 0.5, 0.2], 1.0) == (1, 0, 2)
     assert calibration.prediction_set(np.array([1.0, 0.0], np.float32), 1.0) == (0, 1)

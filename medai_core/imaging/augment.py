@@ -42,25 +42,6 @@ def without_detail(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArra
     return np.round(blurred).astype(np.uint8)
 
 
-def paste(
-    images: NDArray[np.float32], targets: NDArray[np.float32], share: float, rng: np.random.Generator
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Replace a rectangle in a `share` of the images (B, H, W, 1) by the next image's; mix the targets (B, K).
-
-    Yun et al. 2019, "CutMix": no single region, and no outline, can then be relied upon alone.
-    """
-    mixed, wanted, size = images.copy(), targets.copy(), images.shape[1]
-    for k in np.flatnonzero(rng.random(len(images)) < share):
-        side = size * np.sqrt(rng.random())
-        centre = rng.uniform(0, size, 2)
-        (top, left), (bottom, right) = (np.clip(centre + d, 0, size).astype(int) for d in (-side / 2, side / 2))
-        other = (k + 1) % len(images)
-        mixed[k, top:bottom, left:right] = images[other, top:bottom, left:right]
-        area = (bottom - top) * (right - left) / size**2
-        wanted[k] = (1 - area) * targets[k] + area * targets[other]
-    return mixed, wanted
-
-
 @keras.saving.register_keras_serializable("medai")
 class OtherDevice(keras.layers.Layer):
     """Random view of a batch: (B, S, S, 1) in [0, 1] → same; the identity outside training.
@@ -68,7 +49,7 @@ class OtherDevice(keras.layers.Layer):
     Parameters
     ----------
     strength : float
-        Scales every range; 1 is what the shipped models were trained with.
+        Scales every range; each recipe has its own.
     flip : bool
         Mirror half of the images left to right.
     seed : int

@@ -134,6 +134,12 @@ def photograph(rng: Rng) -> Picture:
     return _to_bytes((field + rng.uniform(0, 0.4) * texture) * (light if rng.random() < 0.5 else light[:, None]))
 
 
+def colour_photograph(rng: Rng) -> Picture:
+    """:func:`photograph` in colours of its own, (SIZE, SIZE, 3): what a camera sees that is no scan."""
+    light, tint = photograph(rng), np.stack([photograph(rng) for _ in range(3)], -1)
+    return np.round(0.5 * light[..., None] + 0.5 * tint).astype(np.uint8)
+
+
 def other_body_part(rng: Rng) -> Picture:
     """A soft phantom: limbs, rounded trunks and shells on black, in no arrangement of chest or head."""
     x, y = np.meshgrid(np.linspace(-1, 1, SIZE), np.linspace(-1, 1, SIZE))

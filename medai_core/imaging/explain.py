@@ -353,10 +353,14 @@ class Explainer:
         self._shap: GradientShap | None = None
         self._lock = threading.Lock()
 
-    def grad_cam(self, image: Floats, target: Target, label: str, check: bool = True) -> Explanation:
-        """Return the Grad-CAM explanation of ``image`` (H, W); ``check`` adds the faithfulness figures."""
+    def prepare(self) -> None:
+        """Compile Grad-CAM now, so that the first explanation does not wait for it."""
         with self._lock:
             self._cam = self._cam or GradCam(self._network, self._calibration)
+
+    def grad_cam(self, image: Floats, target: Target, label: str, check: bool = True) -> Explanation:
+        """Return the Grad-CAM explanation of ``image`` (H, W); ``check`` adds the faithfulness figures."""
+        self.prepare()
         start = time.perf_counter()
         heat, score = self._cam(image, target)
         checked = self._check(image, heat, target) if check else {}
@@ -390,4 +394,4 @@ class Explainer:
             return log_odds(self._logits(images), self._calibration, target)
 
         found = faithfulness(predict, np.asarray(image).reshape(heat.shape), heat, steps=CHECK_STEPS)
-        return {**asdict(found), "faithful": found.faithful}
+        return asdict(found)

@@ -58,9 +58,14 @@ def _walk(path: str) -> Iterator[Member]:
         yield Member(path, b"", InputError("The folder cannot be listed: {why}.", why=error.strerror))
         return
     for entry in entries:
-        if entry.is_dir(follow_symlinks=False):
+        try:
+            folder, plain = entry.is_dir(follow_symlinks=False), entry.is_file()
+        except OSError as error:  # a link that leads back to itself
+            yield Member(entry.path, b"", InputError("The file cannot be opened: {why}.", why=error.strerror))
+            continue
+        if folder:
             yield from _walk(entry.path)
-        elif entry.is_file():
+        elif plain:
             yield Member(entry.path, b"")
 
 

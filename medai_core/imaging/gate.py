@@ -8,6 +8,7 @@ autoencoder trained on right images redraws it; how far its features lie from th
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,9 +37,23 @@ COLOUR_LIMIT = 15.0
 BLANK_LIMIT = 4.0
 
 MODALITIES = {"chest_xray": {"CR", "DX", "DR", "RG"}, "brain_mri": {"MR"}}
-BODY_PARTS = {"chest_xray": {"CHEST", "THORAX", "LUNG", "LUNGS"}, "brain_mri": {"HEAD", "BRAIN", "SKULL", "CRANIUM"}}
-LATERAL = {"LL", "RL", "LLD", "RLD"}
-UNSPECIFIC = {None, "", "OT", "SC"}
+BODY_PARTS = {
+    "chest_xray": {"CHEST", "THORAX", "LUNG", "LUNGS"},
+    "brain_mri": {"HEAD", "BRAIN", "SKULL", "CRANIUM", "HEADNECK", "NEURO"},
+}
+UNSPECIFIC = {"", "OT", "SC"}
+LATERAL = {"LL", "RL", "LAT", "LATERAL", "LLO", "RLO", "LAO", "RAO", "LPO", "RPO", "OBLIQUE"}
+DECUBITUS = {"LLD", "RLD", "DECUBITUS"}  # frontal, but of a patient who lies on the side
+# A tag may hold anything, a name as well: only these of its words are repeated (PS3.3 C.7.3.1.1.1, PS3.16 Annex L).
+SAYABLE = frozenset(
+    """
+    BMD CR CT DR DX ECG ES GM IO IVUS MG MR NM OCT OP OPG OPT PT PX RF RG RTDOSE RTIMAGE SM TG US VL XA XC
+    ABDOMEN ANKLE ARM BLADDER BRAIN BREAST CALCANEUS CALF CHEST CLAVICLE COCCYX CSPINE CRANIUM ELBOW EXTREMITY EYE
+    FACE FEMUR FINGER FOOT FOREARM HAND HEAD HEADNECK HEART HIP HUMERUS JAW KIDNEY KNEE LEG LIVER LSPINE LUNG LUNGS
+    MANDIBLE MAXILLA NECK NEURO ORBIT PELVIS PROSTATE RIB RIBS SACRUM SCAPULA SHOULDER SINUS SKULL SPINE SSPINE
+    STERNUM THIGH THORAX THUMB THYROID TIBIA TOE TSPINE UTERUS WHOLEBODY WRIST
+    """.split()
+)
 
 NOT_THIS = {
     "chest_xray": say("This is not a chest radiograph, which the chosen model was made for."),
@@ -55,6 +70,9 @@ REASONS: dict[str, Message] = {
     "cropped": say("Too little of the organ is in the image: it looks cropped."),
     "unlike_training": say("The image is unlike those the models were trained on."),
 }
+
+_NOT_FRONTAL = say("The file says its view is lateral or oblique; only frontal radiographs are read.")
+_DECUBITUS = say("The file says the patient lies on the side (decubitus); radiographs taken so are not read.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,13 +135,28 @@ def colourfulness(colour: NDArray[np.uint8]) -> float:
     return float(np.sqrt(spread))
 
 
+def _words(text: str | None) -> set[str]:
+    """Words of a tag in capitals: a body part may read ``PORT CHEST``, ``HEAD^BRAIN`` or ``Chest, PA``."""
+    return set(re.split(r"[^A-Z]+", (text or "").upper())) - {""}
+
+
+def _modality(scan: Scan) -> str:
+    return (scan.modality or "").upper()
+
+
 def model_from_tags(scan: Scan) -> str | None:
-    """Return the model that a DICOM file's modality and body part name, None where they do not."""
-    for model in MODELS:
-        part = (scan.body_part or "").upper()
-        if scan.modality in MODALITIES[model] and (part in BODY_PARTS[model] or not part):
-            return model
-    return None
+    """Return the one model that a DICOM file's modality and body part name, None where they do not.
+
+    Where the modality says nothing (none, other, secondary capture), the body part alone decides.
+    """
+    modality, part = _modality(scan), _words(scan.body_part)
+    named = [
+        model
+        for model in MODELS
+        if (modality in MODALITIES[model] and (not part or part & BODY_PARTS[model]))
+        or (modality in UNSPECIFIC and part & BODY_PARTS[model])
+    ]
+    return named[0] if len(named) == 1 else None
 
 
 def _refuse(code: str, signals: tuple[GateSignal, ...] = (), reason: Message | None = None, **rest) -> GateReport:
@@ -138,20 +171,8 @@ def check_before(scan: Scan, model: str | None) -> GateReport | None:
     model : str or None
         The model that was asked for, None for ``auto``.
     """
-    wanted = MODELS if model is None else (model,)
-    if scan.modality not in UNSPECIFIC and not any(scan.modality in MODALITIES[m] for m in wanted):
-        reason = say(
-            "The file says its modality is {modality}; that is not what the model was made for.", modality=scan.modality
-        )
-        return _refuse("other_modality", reason=reason)
-    part = (scan.body_part or "").upper()
-    if part and not any(part in BODY_PARTS[m] for m in wanted if scan.modality in MODALITIES[m] | UNSPECIFIC):
-        reason = say("The file says it shows {part}; that is not what the model was made for.", part=scan.body_part)
-        return _refuse("wrong_body_part", reason=reason)
-    view = (scan.view or "").upper()
-    if "chest_xray" in wanted and (view in LATERAL or "LATERAL" in view):  # a code, or words such as "left lateral"
-        reason = say("The file says its view is {view}; only frontal radiographs are read.", view=scan.view)
-        return _refuse("unlike_training", reason=reason)
+    if report := _contradiction(scan, MODELS if model is None else (model,)):
+        return report
     if scan.colour is not None:
         signal = GateSignal("colour", colourfulness(scan.colour), COLOUR_LIMIT)
         if signal.exceeded:
@@ -159,6 +180,30 @@ def check_before(scan: Scan, model: str | None) -> GateReport | None:
     spread = float(np.subtract(*np.percentile(scan.display[::4, ::4], [98, 2])))
     if spread < BLANK_LIMIT:
         return _refuse("blank", (GateSignal("emptiness", BLANK_LIMIT - spread, 0.0),))
+    return None
+
+
+def _contradiction(scan: Scan, wanted: tuple[str, ...]) -> GateReport | None:
+    """Refuse by modality, body part and view as the file states them."""
+    modality, part, view = _modality(scan), _words(scan.body_part), _words(scan.view)
+    if modality not in UNSPECIFIC and not any(modality in MODALITIES[m] for m in wanted):
+        reason = say("The file says its modality is another one than that of the images the model was made for.")
+        if modality in SAYABLE:
+            reason = say(
+                "The file says its modality is {modality}; that is not what the model was made for.", modality=modality
+            )
+        return _refuse("other_modality", reason=reason)
+    if part and not any(part & BODY_PARTS[m] for m in wanted if modality in MODALITIES[m] | UNSPECIFIC):
+        reason = say("The file says it shows another part of the body than the model was made for.")
+        if part & SAYABLE:
+            shown = " ".join(sorted(part & SAYABLE))
+            reason = say("The file says it shows {part}; that is not what the model was made for.", part=shown)
+        return _refuse("wrong_body_part", reason=reason)
+    if "chest_xray" in wanted and modality not in MODALITIES["brain_mri"]:
+        if view & DECUBITUS:  # before lateral: "left lateral decubitus"
+            return _refuse("unlike_training", reason=_DECUBITUS)
+        if view & LATERAL:
+            return _refuse("unlike_training", reason=_NOT_FRONTAL)
     return None
 
 

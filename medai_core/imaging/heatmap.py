@@ -20,17 +20,22 @@ AGAINST, FOR = (0, 114, 178), (255, 140, 0)
 
 @dataclass(frozen=True)
 class Faithfulness:
-    """Areas under the deletion and insertion curves, in the unit of the score, beside those of random orders."""
+    """Areas under the deletion and insertion curves, in the unit of the score, beside those of random orders.
+
+    Attributes
+    ----------
+    random_deletion_auc, random_insertion_auc : float
+        Mean over the random orders.
+    faithful : bool
+        Deleting by the map hurts sooner, and inserting by it helps sooner, than by *every* random order: with
+        19 of them a random map passes either test in one case of twenty.
+    """
 
     deletion_auc: float
     insertion_auc: float
     random_deletion_auc: float
     random_insertion_auc: float
-
-    @property
-    def faithful(self) -> bool:
-        """Deleting by the map hurts sooner, and inserting by it helps sooner, than by chance."""
-        return self.deletion_auc < self.random_deletion_auc and self.insertion_auc > self.random_insertion_auc
+    faithful: bool
 
 
 def blurred(image: NDArray[np.floating]) -> Floats:
@@ -47,7 +52,7 @@ def faithfulness(
     baseline: NDArray[np.floating] | None = None,
     *,
     steps: int = 16,
-    random_orders: int = 8,
+    random_orders: int = 19,
     seed: int = 0,
 ) -> Faithfulness:
     """Measure a heat map by deletion and insertion (Petsiuk et al. 2018, arXiv:1806.07421).
@@ -81,8 +86,9 @@ def faithfulness(
     inner = curve[2:].reshape(len(orders), steps - 1)
     ends = np.ones((len(orders), 1))
     areas = np.trapezoid(np.hstack([ends * curve[0], inner, ends * curve[1]]), dx=1.0 / steps, axis=1)
-    chance = float(areas[2:].mean())
-    return Faithfulness(float(areas[0]), float(areas[1]), chance, chance)
+    deletion, insertion, chance = float(areas[0]), float(areas[1]), areas[2:]
+    mean = float(chance.mean())
+    return Faithfulness(deletion, insertion, mean, mean, deletion < chance.min() and insertion > chance.max())
 
 
 def _patches(shape: tuple[int, ...]) -> NDArray[np.int64]:

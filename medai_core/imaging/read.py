@@ -14,7 +14,7 @@ from medai_core.imaging.read_kinds import RASTER_KINDS, refuse_kind, sniff
 from medai_core.imaging.scan import Scan, Tag
 from medai_core.settings import settings
 
-__all__ = ["Member", "Scan", "Tag", "read_scan", "sniff", "unpack"]
+__all__ = ["Member", "Scan", "Tag", "read_scan", "sniff", "unpack", "unreadable"]
 
 _CUT_OFF = (
     "truncat",
@@ -35,7 +35,8 @@ def read_scan(data: bytes, *, frame: int | None = None, plane: str | None = None
     data : bytes
         DICOM, PNG, JPEG, TIFF, WebP, BMP, GIF or NIfTI (also gzip-compressed).
     frame : int, optional
-        DICOM frame, TIFF page or NIfTI slice, counted from 0. Default: the first; of a volume the middle.
+        DICOM frame, TIFF page or NIfTI slice, counted from 0. Default: the first; of a volume or an MR stack
+        the middle.
     plane : {"axial", "coronal", "sagittal"}, optional
         For volumes; ignored for flat pictures.
     at_least : int, optional
@@ -68,7 +69,7 @@ def read_scan(data: bytes, *, frame: int | None = None, plane: str | None = None
     except Exception as error:
         # The one boundary to four decoding libraries with C code below them. Given damaged bytes they raise
         # nearly anything (fuzzing 130,000 files met 18 types, from struct.error to NotImplementedError).
-        raise _damaged(kind, error) from error
+        raise unreadable(kind, error) from error
 
 
 def _read(data: bytes, kind: str, frame: int | None, plane: str | None, at_least: int | None) -> Scan:
@@ -87,7 +88,8 @@ def _read(data: bytes, kind: str, frame: int | None, plane: str | None, at_least
     raise refuse_kind(kind)
 
 
-def _damaged(kind: str, error: Exception) -> InputError:
+def unreadable(kind: str, error: Exception) -> InputError:
+    """The sentence for an error that a decoder, or what follows it, did not mean to raise."""
     if isinstance(error, MemoryError):
         return InputError("Decoding the {kind} file needs more memory than there is.", kind=kind)
     if "decompression bomb" in str(error):

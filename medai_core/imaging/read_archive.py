@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -16,7 +17,7 @@ MAX_RATIO = 250
 """Unpacked bytes per byte of archive. Scans compress 2 to 20 times, empty masks up to 1,000 times but are small."""
 _RATIO_FREE_BYTES = 64_000_000
 _CHUNK = 1 << 20
-_SKIPPED = ("__MACOSX/", ".DS_Store", "Thumbs.db", "desktop.ini")
+_SKIPPED = ("__MACOSX/", "Thumbs.db", "desktop.ini")
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +27,7 @@ class Member:
     Attributes
     ----------
     name : str
-        A harmless relative path: no drive, no ``..``, no control characters.
+        A harmless relative path: no drive, no ``..``, no control characters; no other member has it.
     error : MedAIError or None
         Why ``data`` is empty.
     """
@@ -56,8 +57,9 @@ class _Budget:
 def unpack(data: bytes, name: str) -> Iterator[Member]:
     """Walk through the files of a ZIP archive in its own order, one in memory at a time.
 
-    Anything else than a ZIP comes back as its own single member. A member that cannot be read carries its
-    error and the next ones go on; an archive that is beyond a limit ends with a member named like itself.
+    Anything else than a ZIP comes back as its own single member. Hidden files are passed over. A member that
+    cannot be read carries its error and the next ones go on; an archive that is beyond a limit ends with a member
+    named like itself.
 
     Parameters
     ----------
@@ -92,11 +94,13 @@ def _open(data: bytes) -> zipfile.ZipFile:
 
 
 def _members(archive: zipfile.ZipFile, packed: int, name: str) -> Iterator[Member]:
-    budget = _Budget(packed)
+    budget, taken = _Budget(packed), Counter()
     for info in archive.infolist():
         shown = _harmless(_decoded_name(info))
-        if info.is_dir() or any(part in shown for part in _SKIPPED) or shown.split("/")[-1].startswith("._"):
+        hidden = any(part.startswith(".") for part in shown.split("/"))
+        if info.is_dir() or hidden or any(part in shown for part in _SKIPPED):
             continue
+        shown = _unique(shown, taken)
         try:
             content = _read(archive, info, budget)
         except _Bomb as error:
@@ -148,6 +152,16 @@ def _decoded_name(info: zipfile.ZipInfo) -> str:
         except UnicodeError:
             continue
     return info.filename
+
+
+def _unique(name: str, taken: Counter[str]) -> str:
+    """``a.png``, then ``a (2).png``: made harmless, ``../a.png`` and ``a.png`` are called the same."""
+    path, free = PurePosixPath(name), name
+    while taken[free]:
+        taken[name] += 1
+        free = str(path.with_stem(f"{path.stem} ({taken[name]})"))
+    taken[free] += 1
+    return free
 
 
 def _harmless(name: str) -> str:

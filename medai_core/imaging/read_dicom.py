@@ -29,7 +29,6 @@ _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _NEEDED = ("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated")
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 _COLOUR = ("PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
-_DEFLATED = "1.2.840.10008.1.2.1.99"
 _VIDEO = ("1.2.840.10008.1.2.4.10",)  # MPEG-2, MPEG-4 and HEVC are 1.2.840.10008.1.2.4.100 to .108
 
 
@@ -43,7 +42,7 @@ def read_dicom(data: bytes, digest: str, frame: int | None) -> Scan:
     digest : str
         SHA-256 of ``data``.
     frame : int or None
-        Counted from 0; None is the first.
+        Counted from 0; None is the first, and of an MR stack the middle, where most of the organ is.
 
     Raises
     ------
@@ -55,7 +54,8 @@ def read_dicom(data: bytes, digest: str, frame: int | None) -> Scan:
     ds = _open(data)
     _require_image(ds)
     frames = int(ds.get("NumberOfFrames") or 1)
-    frame = check_frame(frame, 0, frames)
+    modality = element_text(ds, "Modality")
+    frame = check_frame(frame, frames // 2 if modality == "MR" else 0, frames)
     _require_sane_size(ds)
     _require_decoder(ds)
     pixels = _decode(ds, frame, frames)
@@ -72,7 +72,7 @@ def read_dicom(data: bytes, digest: str, frame: int | None) -> Scan:
         full_shape=pixels.shape[:2],
         frame=frame,
         frames=frames,
-        modality=element_text(ds, "Modality"),
+        modality=modality,
         body_part=element_text(ds, "BodyPartExamined", "AnatomicRegionSequence"),
         view=element_text(ds, "ViewPosition", "ViewCodeSequence"),
         spacing_mm=look.spacing_mm,
@@ -94,12 +94,21 @@ def _open(data: bytes) -> Dataset:
 
 
 def _refuse_deflate_bomb(data: bytes) -> None:
-    """Inflate a deflated data set once without keeping it: pydicom would inflate it whole, whatever its size."""
-    if data[128:132] != b"DICM" or _DEFLATED.encode() not in data[132:1024]:
+    """Inflate a deflated data set once without keeping it: pydicom would inflate it whole, whatever its size.
+
+    Its start is found by pydicom's own steps: a forged group length or a missing preamble must not lead elsewhere.
+    """
+    from pydicom import filereader
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+    stream = io.BytesIO(data)
+    filereader.read_preamble(stream, force=True)
+    meta = filereader._read_file_meta_info(stream)
+    filereader._read_command_set_elements(stream)
+    if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
         return
-    length = int.from_bytes(data[140:144], "little")  # value of (0002,0000), the first element of the meta group
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    left, packed = settings().max_file_mb * 1_000_000, data[144 + length :]
+    left, packed = settings().max_file_mb * 1_000_000, stream.read()
     while packed and not inflater.eof:
         left -= len(inflater.decompress(packed, 1 << 20))
         packed = inflater.unconsumed_tail
@@ -229,16 +238,19 @@ def _grey(ds: Dataset, pixels: NDArray[np.generic], look: Look) -> dict[str, obj
         raise InputError("The DICOM file is damaged: a grey image with several samples per pixel.")
     values, trace = look.modality(pixels)
     display, window, note = look.voi(values)
+    curved = look.curved
     if display is None or (display.min() == display.max() and values.min() != values.max()):
         if display is not None:
             trace.append(say("{what} shows nothing and was ignored", what=str(note)))
         display, window, note = _fallback(pixels, values, look, _bits(ds))
+        curved = False
     trace.append(note)
     inverted = ds.PhotometricInterpretation == "MONOCHROME1"
     if inverted:
         display = 255 - display
         trace.append(say("inverted"))
-    return {"stored": values, "display": display, "window": window, "inverted": inverted, "trace": trace}
+    fields = {"stored": values, "display": display, "window": window, "curved": curved}
+    return {**fields, "inverted": inverted, "trace": trace}
 
 
 def _fallback(

@@ -85,13 +85,18 @@ class Look:
         if not self.window:
             return None, (0.0, 0.0), None
         centre, width = self.window
-        note = say("window {centre}/{width}", centre=f"{centre:g}".replace("-", "−"), width=f"{width:g}")
+        note = say("window {width}/{level}", width=f"{width:g}", level=f"{centre:g}".replace("-", "−"))
         if self.function == "SIGMOID":
             exponent = np.clip(-4 * (values.astype(np.float64) - centre) / width, -500, 500)
             return np.rint(255 / (1 + np.exp(exponent))).astype(np.uint8), self.window, note
         exact = self.function == "LINEAR_EXACT"
         middle, half = (centre, width / 2) if exact else (centre - 0.5, (width - 1) / 2)
         return apply_window(values, middle - half, middle + half), self.window, note
+
+    @property
+    def curved(self) -> bool:
+        """Whether :meth:`voi` draws grey levels from a table or a sigmoid, which no linear window equals."""
+        return self.voi_lut is not None or (self.window is not None and self.function == "SIGMOID")
 
     def not_padding(self, pixels: NDArray[np.generic]) -> NDArray[np.bool_] | None:
         """(H, W), False where a stored pixel is padding; None when the header names none (PS3.3 C.7.5.1.1.2)."""

@@ -23,6 +23,8 @@ PLANES = ("sagittal", "coronal", "axial")
 """By the canonical axis (right, anterior, superior) that each plane stands upright on."""
 _HEADER_BYTES = 540  # of NIfTI-2, the longer one
 _ANISOTROPIC = 1.5
+_MM = {1: 1000.0, 3: 0.001}
+"""Per unit of length of ``xyzt_units``: metre, micrometre. Millimetre is 2; what states none means it as well."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +156,8 @@ def _open(data: bytes) -> _Volume:
     orientation = nibabel.io_orientation(header.get_best_affine())
     if np.isnan(orientation).any():
         raise InputError("The NIfTI file is damaged: its orientation is no orientation.")
-    spacing = [abs(float(mm)) for mm in (*header.get_zooms(), 1.0, 1.0)[:3]]
+    unit = _MM.get(int(header["xyzt_units"]) % 8, 1.0)
+    spacing = [abs(float(zoom)) * unit for zoom in (*header.get_zooms(), 1.0, 1.0)[:3]]
     return _Volume(
         ArrayProxy(io.BytesIO(volume), header),
         shape[:3],
@@ -168,7 +171,7 @@ def _first_volume_end(header: Nifti1Header, shape: tuple[int, ...], dtype: np.dt
     for a, b in ((0, 1), (0, 2), (1, 2)):
         check_pixels(shape[a], shape[b])
     size = shape[0] * shape[1] * shape[2] * dtype.itemsize
-    limit = settings().max_archive_mb
+    limit = settings().max_file_mb
     if size > limit * 1_000_000:
         raise InputError(
             "The NIfTI volume of {shape} voxels is larger than the {limit} MB read here.",

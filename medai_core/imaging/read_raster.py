@@ -23,6 +23,7 @@ logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 _ORIENTATION = 0x0112
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
+_CUT_TO_8 = ("RGB", "RGBA")
 _DEEP = ("I", "F")  # and the I;16 family
 
 
@@ -30,7 +31,7 @@ _DEEP = ("I", "F")  # and the I;16 family
 class _Picture:
     """Pixels on their way to a scan."""
 
-    pixels: NDArray[np.generic]  # (H, W) or (H, W, 3) uint8
+    pixels: NDArray[np.generic]  # (H, W), or (H, W, 3) uint8 or uint16
     bits: int
     full_shape: tuple[int, int]
     frame: int = 0
@@ -87,7 +88,7 @@ def _scan(picture: _Picture, kind: str, digest: str) -> Scan:
     colour = None
     values = picture.pixels
     if values.ndim == 3:
-        values, colour = grey_and_colour(values)
+        values, colour = _deep_grey(values) if values.dtype == np.uint16 else grey_and_colour(values)
         if colour is not None:
             trace.append(say("colour reduced to brightness"))
     low, high = 0.0, 255.0
@@ -113,6 +114,12 @@ def _scan(picture: _Picture, kind: str, digest: str) -> Scan:
     )
 
 
+def _deep_grey(rgb: NDArray[np.uint16]) -> tuple[NDArray[np.uint16], NDArray[np.uint8] | None]:
+    """As :func:`grey_and_colour`, of (H, W, 3) uint16; the brightness keeps its depth."""
+    grey = np.rint(rgb @ np.array([0.299, 0.587, 0.114], np.float32)).astype(np.uint16)
+    return grey, grey_and_colour((rgb >> 8).astype(np.uint8))[1]
+
+
 def _decode(image: Image.Image, data: bytes, kind: str, at_least: int | None = None) -> _Picture:
     width, height = image.size
     trace: list[Message] = []
@@ -124,6 +131,7 @@ def _decode(image: Image.Image, data: bytes, kind: str, at_least: int | None = N
         trace.append(say("first picture of an animation"))
     bits = _bits(image, data, kind)
     white_is_zero = kind == "TIFF" and image.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
+    deep = _deep_png(image, data, trace) if kind == "PNG" and bits == 16 and image.mode in _CUT_TO_8 else None
     image.load()
     if (factor := round(max(width, height) / max(image.size))) > 1:
         trace.append(say("decoded at 1/{factor} size", factor=factor))
@@ -132,7 +140,7 @@ def _decode(image: Image.Image, data: bytes, kind: str, at_least: int | None = N
             ImageOps.exif_transpose(image, in_place=True)
             width, height = (height, width) if orientation in _TURNED else (width, height)
         trace.append(say("EXIF rotation applied"))
-    pixels = _pixels(image, trace)
+    pixels = _pixels(image, trace) if deep is None else _turned(deep, orientation)
     return _Picture(
         pixels=pixels,
         bits=bits,
@@ -160,6 +168,36 @@ def _bits(image: Image.Image, data: bytes, kind: str) -> int:
     if kind == "TIFF":
         return int(max(image.tag_v2.get(_BITS_PER_SAMPLE, (1,))))
     return 1 if image.mode == "1" else 8
+
+
+def _deep_png(image: Image.Image, data: bytes, trace: list[Message]) -> NDArray[np.uint16]:
+    """(H, W) or (H, W, 3) of a 16-bit PNG with colour or alpha, of which Pillow keeps only the high bytes.
+
+    Read a second time as if its numbers were little-endian, the same file gives the low bytes. Grey with alpha
+    has four bytes per pixel, as 8-bit RGBA has.
+    """
+    with Image.open(io.BytesIO(data), formats=("PNG",)) as again:
+        tile = again.tile[0]
+        grey = tile.args == "LA;16B"
+        again.tile = [tile._replace(args="RGBA" if grey else tile.args.replace("16B", "16L"))]
+        low = np.asarray(again)
+    # (H, W, 2), or (H, W, 3 or 4)
+    channels = low.view(">u2").astype(np.uint16) if grey else np.asarray(image).astype(np.uint16) << 8 | low
+    if channels.shape[2] == 3:
+        return channels
+    colours, alpha = channels[..., :-1], channels[..., -1:]
+    if alpha.min() < 65535:
+        trace.append(say("alpha composited on black"))
+        colours = np.rint(colours * (alpha / 65535.0)).astype(np.uint16)
+    return colours[..., 0] if grey else colours
+
+
+def _turned(pixels: NDArray[np.uint16], orientation: int) -> NDArray[np.uint16]:
+    """Upright by its EXIF orientation, as Pillow's ``exif_transpose`` does for what Pillow can hold."""
+    if orientation in _TURNED:
+        pixels = pixels.swapaxes(0, 1)
+    down, across = (-1 if orientation in flipped else 1 for flipped in ((3, 4, 7, 8), (2, 3, 6, 7)))
+    return np.ascontiguousarray(pixels[::down, ::across])
 
 
 def _pixels(image: Image.Image, trace: list[Message]) -> NDArray[np.generic]:
@@ -205,6 +243,10 @@ def _read_tiff(data: bytes, frame: int | None) -> _Picture:
     return picture
 
 
+def _no_picture(shape: tuple[int, ...]) -> InputError:
+    return InputError("A TIFF page of shape {shape} is no single picture.", shape=" × ".join(map(str, shape)))
+
+
 def _read_tiff_page(data: bytes, frame: int | None) -> tuple[_Picture, int, int]:
     import tifffile
 
@@ -213,6 +255,8 @@ def _read_tiff_page(data: bytes, frame: int | None) -> tuple[_Picture, int, int]
         frame = check_frame(frame, 0, frames)
         page = tiff.pages[frame]
         check_pixels(page.imagewidth, page.imagelength * page.imagedepth)
+        if page.samplesperpixel not in (1, 3, 4):  # before it is decoded: hundreds of them unpack from next to nothing
+            raise _no_picture(page.shape)
         pixels = page.asarray()
         axes = page.axes
         white_is_zero = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
@@ -220,7 +264,7 @@ def _read_tiff_page(data: bytes, frame: int | None) -> tuple[_Picture, int, int]
     if axes.startswith("S"):  # one plane per channel
         pixels = np.moveaxis(pixels, 0, -1)
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (3, 4)):
-        raise InputError("A TIFF page of shape {shape} is no single picture.", shape=" × ".join(map(str, pixels.shape)))
+        raise _no_picture(pixels.shape)
     pixels = finite(pixels) if pixels.dtype.kind == "f" else pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     trace: list[Message] = []
     if pixels.ndim == 3:

@@ -8,13 +8,14 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,13 +23,14 @@ from numpy.typing import NDArray
 
 from medai_core import registry
 from medai_core.artifacts import Bundle, load_arrays, load_model
-from medai_core.calibration import VectorScaling, prediction_set
+from medai_core.calibration import VectorScaling
 from medai_core.errors import InputError, MedAIError, Message, RefusedInput, say
 from medai_core.imaging import gate
 from medai_core.imaging.explain import Explainer, Explanation
 from medai_core.imaging.prepare import SIZE, prepare
-from medai_core.imaging.read import read_scan
+from medai_core.imaging.read import read_scan, sniff, unreadable
 from medai_core.imaging.reading import GateReport, OperatingPoint, Reading
+from medai_core.imaging.rule import Rule
 from medai_core.imaging.scan import Scan
 from medai_core.metrics import Interval
 from medai_core.runtime import Compiled
@@ -37,8 +39,11 @@ if TYPE_CHECKING:
     import keras
 
 DECODE_AT_LEAST = 448
-BATCH = 16
+BATCH, BATCH_BYTES = 16, 64_000_000
 ADULT_YEARS = 18
+AGES_YEARS = (1, 6)
+"""The chest model was made for children aged 1 to 5: from the first birthday to the day before the sixth."""
+_PER_YEAR = {"Y": 1, "M": 12, "W": 365.25 / 7, "D": 365.25}
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,17 +54,15 @@ class ScanModel:
     network: keras.Model
     run: Compiled
     scaling: VectorScaling
-    labels: tuple[str, ...]
-    finding_labels: tuple[str, ...]
+    rule: Rule
     operating_point: OperatingPoint
-    conformal_threshold: float
     explainer: Explainer
 
     @classmethod
     def load(cls, model: str) -> ScanModel:
         bundle = registry.bundle(model)
         stored = bundle.preprocessing
-        point = stored["operating_point"]
+        rule, point = Rule.from_dict(stored), stored["operating_point"]
         network, scaling = load_model(bundle), VectorScaling.from_dict(stored["calibration"])
         run = Compiled(network, (SIZE, SIZE, 1))
         return cls(
@@ -67,16 +70,14 @@ class ScanModel:
             network,
             run,
             scaling,
-            tuple(stored["labels"]),
-            tuple(stored["positive"]["labels"]),
+            rule,
             OperatingPoint(
                 point["name"],
-                stored["positive"]["name"],
-                point["threshold"],
+                rule.finding,
+                rule.threshold,
                 Interval(**point["sensitivity"]),
                 Interval(**point["specificity"]),
             ),
-            stored["conformal"]["threshold"],
             Explainer(network, run, scaling, lambda: _background(bundle)),
         )
 
@@ -86,21 +87,19 @@ class ScanModel:
 
     def answer(self, probabilities: NDArray[np.float64]) -> dict[str, object]:
         """Return the answer fields of a :class:`Reading` for one image's probabilities (K,)."""
-        by_label = dict(zip(self.labels, probabilities.tolist(), strict=True))
-        finding = sum(by_label[label] for label in self.finding_labels)
-        above = finding >= self.operating_point.threshold
-        candidates = [label for label in self.labels if (label in self.finding_labels) == above]
-        labels = tuple(self.labels[k] for k in prediction_set(probabilities, self.conformal_threshold))
+        rule, row = self.rule, probabilities[None]  # (1, K)
+        finding = float(rule.finding_probability(row)[0])
+        labels = tuple(rule.labels[k] for k in rule.sets(row)[0])
         refer = len(labels) > 1
         return {
             "model": self.bundle.id,
             "version": self.bundle.version,
-            "probabilities": by_label,
-            "label": max(candidates, key=by_label.__getitem__),
+            "probabilities": dict(zip(rule.labels, probabilities.tolist(), strict=True)),
+            "label": rule.labels[int(rule.answer(row)[0])],
             "prediction_set": labels,
             "refer": refer,
             "finding_probability": finding,
-            "above_threshold": above,
+            "above_threshold": finding >= rule.threshold,
             "operating_point": self.operating_point,
             "urgency": max(finding, 0.5) if refer else finding,
         }
@@ -122,16 +121,17 @@ class _Taken:
 
 
 def _cautions(scan: Scan, model: str) -> tuple[Message, ...]:
-    """What the file says of the patient that the training population does not cover."""
+    """What the file says of the patient that the training population does not cover; never the age itself."""
     age = next((tag.value for tag in scan.tags if tag.keyword == "PatientAge"), "")
-    if model == "chest_xray" and age[:3].isdigit() and age.endswith("Y") and int(age[:3]) >= ADULT_YEARS:
-        years = int(age[:3])
-        return (
-            say(
-                "The file says the patient is {age} years old; the model was made for children aged 1 to 5.", age=years
-            ),
-        )
-    return ()
+    stated = re.fullmatch(r"(\d{1,3})([YMWD])", age.strip().upper(), re.ASCII)
+    if model != "chest_xray" or not stated:
+        return ()
+    years = int(stated[1]) / _PER_YEAR[stated[2]]
+    if AGES_YEARS[0] <= years < AGES_YEARS[1]:
+        return ()
+    if years >= ADULT_YEARS:
+        return (say("The file says the patient is an adult; the model was made for children aged 1 to 5."),)
+    return (say("The file says the patient is outside the ages of 1 to 5 years that the model was made for."),)
 
 
 def _without_pixels(scan: Scan) -> Scan:
@@ -151,26 +151,63 @@ def _gated(scan: Scan, report: GateReport, trace: tuple[Message, ...]) -> Readin
         trace=trace,
         frame=scan.frame,
         frames=scan.frames,
+        plane=scan.plane,
     )
+
+
+@dataclass(eq=False)
+class _Batch:
+    """Some files on their way through the decoders, together then through the networks."""
+
+    names: list[str] = field(default_factory=list)
+    futures: list[Future[_Taken]] = field(default_factory=list)
+    size: int = 0
+
+    def add(self, name: str, future: Future[_Taken], size: int) -> None:
+        self.names.append(name)
+        self.futures.append(future)
+        self.size += size
+
+    @property
+    def full(self) -> bool:
+        return len(self.names) >= BATCH or self.size >= BATCH_BYTES
+
+    @property
+    def decoded(self) -> bool:
+        return all(future.done() for future in self.futures)
 
 
 class ScanReader:
     """Reads chest radiographs and brain MRI slices.
 
-    Building one loads and warms three networks (seconds); it is safe to share between threads.
+    Building one verifies all bundles and loads the gate; a scan network is loaded when it is first needed, or by
+    :meth:`prepare`. Safe to share between threads.
     """
 
     def __init__(self) -> None:
         import medai_core.imaging.network  # noqa: F401  registers the layers the bundles name
 
         gate_bundle = registry.bundle("scan_gate")
+        for model in gate.MODELS:  # a bundle that is not the pinned one is found now, not at the first scan
+            registry.bundle(model)
         self._gate = Compiled(load_model(gate_bundle), (SIZE, SIZE, 1))
         self._limits = gate.Limits.from_bundle(gate_bundle)
-        self._models = {model: ScanModel.load(model) for model in gate.MODELS}
+        self._models: dict[str, ScanModel] = {}
+        self._loading = {model: threading.Lock() for model in gate.MODELS}
 
     def model(self, model: str) -> ScanModel:
-        """Return one loaded model, for explanations."""
-        return self._models[_checked(model, (*gate.MODELS,))]
+        """Return one model, loaded and warmed on first use (a second or two)."""
+        with self._loading[_checked(model, (*gate.MODELS,))]:
+            if model not in self._models:
+                self._models[model] = ScanModel.load(model)
+            return self._models[model]
+
+    def prepare(self, explanations: bool = False) -> None:
+        """Load every network now; with ``explanations`` also what the first Grad-CAM would wait for."""
+        models = [self.model(model) for model in gate.MODELS]
+        if explanations:
+            for model in models:
+                model.explainer.prepare()
 
     def refused(self, images: NDArray[np.float32], model: str) -> NDArray[np.bool_]:
         """Return whether the gate would refuse each prepared image (N, 128, 128, 1) to this model."""
@@ -187,7 +224,7 @@ class ScanReader:
             A scan in any format of :func:`~medai_core.imaging.read.read_scan`.
         model : {"auto", "chest_xray", "brain_mri"}
         frame : int, optional
-            Frame or slice, from 0; the first frame or the middle slice when None.
+            Frame or slice, from 0; when None the first frame, of a volume or an MR stack the middle.
         plane : {"axial", "coronal", "sagittal"}, optional
             For volumes.
 
@@ -210,19 +247,22 @@ class ScanReader:
     ) -> Iterator[tuple[str, Reading | MedAIError]]:
         """Read many files: decoded side by side, sent through the networks in batches, in input order.
 
-        A file that cannot be read yields its error; the others go on. Closing the generator stops the work.
+        A file that cannot be read yields its error; the others go on. At most two full batches (of 16 files or
+        64 MB) wait at once, and the older one is answered as soon as it is decoded. Closing the generator stops
+        the work.
         """
         asked = _asked(model)
         pool = ThreadPoolExecutor(max_workers=2)
         try:
-            waiting: list[tuple[list[str], list[Future[_Taken]]]] = []
-            for chunk in _chunks(items, BATCH):
-                futures = [pool.submit(self._take, data, asked, None, None) for _, data in chunk]
-                waiting.append(([name for name, _ in chunk], futures))
-                if len(waiting) > 2:
-                    yield from self._finish(*waiting.pop(0), asked)
-            for names, futures in waiting:
-                yield from self._finish(names, futures, asked)
+            waiting: deque[_Batch] = deque()
+            for name, data in items:
+                if not waiting or waiting[-1].full:
+                    waiting.append(_Batch())
+                waiting[-1].add(name, pool.submit(self._take, data, asked, None, None), len(data))
+                while waiting and waiting[0].full and (waiting[0].decoded or len(waiting) > 2):
+                    yield from self._finish(waiting.popleft(), asked)
+            while waiting:
+                yield from self._finish(waiting.popleft(), asked)
         finally:  # also when closed early: what waits to be decoded is not
             pool.shutdown(cancel_futures=True)
 
@@ -242,30 +282,39 @@ class ScanReader:
         """
         if reading.model is None or reading.prepared is None:
             raise InputError("A refused scan has no reading to explain.")
-        model = self._models[reading.model]
-        finding = model.operating_point.finding
-        label = _checked(label or reading.label, (*model.labels, finding), "label")
-        targets = model.finding_labels if label == finding else (label,)
+        model = self.model(reading.model)
+        rule = model.rule
+        label = _checked(label or reading.label, (*rule.labels, rule.finding), "label")
+        targets = rule.finding_labels if label == rule.finding else (label,)
         explain = {"grad_cam": model.explainer.grad_cam, "shap": model.explainer.shap}
         chosen = explain[_checked(method, tuple(explain), "method")]
-        return chosen(reading.prepared, [model.labels.index(target) for target in targets], label)
+        return chosen(reading.prepared, [rule.labels.index(target) for target in targets], label)
 
-    def _finish(
-        self, names: Sequence[str], futures: Sequence[Future[_Taken]], asked: str | None
-    ) -> Iterator[tuple[str, Reading | MedAIError]]:
+    def _finish(self, batch: _Batch, asked: str | None) -> Iterator[tuple[str, Reading | MedAIError]]:
         started = time.perf_counter()
-        errors = [future.exception() for future in futures]
+        errors = [future.exception() for future in batch.futures]
         for error in errors:
             if error is not None and not isinstance(error, MedAIError):
                 raise error
-        taken = [future.result() for future, error in zip(futures, errors, strict=True) if error is None]
+        taken = [future.result() for future, error in zip(batch.futures, errors, strict=True) if error is None]
         readings = iter(self._answer(taken, asked))
         share = (time.perf_counter() - started) / max(len(taken), 1)
-        for name, error in zip(names, errors, strict=True):
+        for name, error in zip(batch.names, errors, strict=True):
             yield name, error if error is not None else replace(next(readings), seconds=share)
 
     def _take(self, data: bytes, asked: str | None, frame: int | None, plane: str | None) -> _Taken:
-        """Decode, check what needs no network, and prepare."""
+        """Decode, check what needs no network, and prepare.
+
+        What happens to one file here is that file's error, also when memory runs out: the others go on.
+        """
+        try:
+            return self._taken(data, asked, frame, plane)
+        except MedAIError:
+            raise
+        except Exception as error:
+            raise unreadable(sniff(data), error) from error
+
+    def _taken(self, data: bytes, asked: str | None, frame: int | None, plane: str | None) -> _Taken:
         try:
             scan = read_scan(data, frame=frame, plane=plane, at_least=DECODE_AT_LEAST)
         except RefusedInput as refusal:
@@ -299,10 +348,11 @@ class ScanReader:
                 readings[k] = replace(readings[k], cautions=_cautions(item.scan, model))
                 chosen.setdefault(model, []).append(row)
         for model, rows in chosen.items():
-            probabilities = self._models[model].predict(images[rows])
+            chosen_model = self.model(model)
+            probabilities = chosen_model.predict(images[rows])
             for row, one in zip(rows, probabilities, strict=True):
                 k = ready[row]
-                readings[k] = replace(readings[k], **self._models[model].answer(one))
+                readings[k] = replace(readings[k], **chosen_model.answer(one))
         return readings
 
 
@@ -319,19 +369,22 @@ def _asked(model: str) -> str | None:
     return None if _checked(model, ("auto", *gate.MODELS)) == "auto" else model
 
 
-def _chunks(items: Iterable[tuple[str, bytes]], size: int) -> Iterator[list[tuple[str, bytes]]]:
-    source = iter(items)
-    while chunk := list(islice(source, size)):
-        yield chunk
-
-
 _building = threading.Lock()
 
 
-def load_reader() -> ScanReader:
-    """Return the one reader of this process, built on first use."""
+def load_reader(whole: bool = True) -> ScanReader:
+    """Return the one reader of this process, built on first use.
+
+    Parameters
+    ----------
+    whole : bool
+        Load the scan networks too, so that no reading waits for one; else each is loaded when first needed.
+    """
     with _building:  # two visitors may come first at once
-        return _reader()
+        reader = _reader()
+    if whole:
+        reader.prepare()
+    return reader
 
 
 @cache

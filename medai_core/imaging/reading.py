@@ -82,6 +82,8 @@ class Reading:
         0 to 1, for sorting a worklist: the finding's probability, at least 0.5 when a person should look.
     cautions : tuple[Message, ...]
         What the file says of the patient that the training population does not cover.
+    plane : str or None
+        Of a volume: ``axial``, ``coronal`` or ``sagittal``, along which ``frame`` counts.
     prepared : NDArray[np.float32] or None
         (128, 128) in [0, 1], what the network saw.
     seconds : float
@@ -108,6 +110,7 @@ class Reading:
     prepared: NDArray[np.float32] | None = None
     frame: int = 0
     frames: int = 1
+    plane: str | None = None
     seconds: float = 0.0
 
     def to_json(self) -> dict[str, object]:
@@ -120,4 +123,5 @@ class Reading:
             "label": self.label,
             "prediction_set": list(self.prediction_set),
             "refer": self.refer,
+            "cautions": [str(caution) for caution in self.cautions],
         }

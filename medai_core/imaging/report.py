@@ -60,7 +60,13 @@ def report_json(
         "disclaimer": str(DISCLAIMER),
         "created": created,
         "software": {"medai_core": __version__},
-        "file": {"name": file_name, "sha256": reading.digest, "frame": reading.frame, "frames": reading.frames},
+        "file": {
+            "name": file_name,
+            "sha256": reading.digest,
+            "frame": reading.frame,
+            "frames": reading.frames,
+            "plane": reading.plane,
+        },
         "status": reading.status,
         "code": reading.code,
         "reason": str(reading.reason) if reading.reason else "",
@@ -158,6 +164,7 @@ REPORT_SCHEMA: dict[str, Any] = {
                     "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
                     "frame": {"type": "integer", "minimum": 0},
                     "frames": {"type": "integer", "minimum": 1},
+                    "plane": {"enum": ["axial", "coronal", "sagittal", None]},
                 }
             ),
             "status": {"enum": ["read", "refused"]},

@@ -164,7 +164,13 @@ def _map_lines(page: PageText, found: Explanation | None) -> list[Paragraph]:
 
 def _answer_lines(page: PageText, reading: Reading) -> list[Flowable]:
     point = reading.operating_point
-    lines = [page.text(say("Most likely: {label}", label=page.label(reading.label or "")), size=12, bold=True)]
+    lines = [page.text(say("Answer: {label}", label=page.label(reading.label or "")), size=12, bold=True)]
+    if point is not None and reading.probabilities.get(reading.label or "", 1.0) < max(reading.probabilities.values()):
+        lines.append(page.text(say(
+            "The name follows the threshold for {finding}, to which all its labels count together; among those on its "
+            "side of the threshold, “{label}” is the likeliest.",
+            finding=page.label(point.finding), label=page.label(reading.label or ""),
+        ), size=7.5, colour=MUTED))  # fmt: skip
     if point is not None and reading.finding_probability is not None:
         values = {"finding": page.label(point.finding), "p": _percent(reading.finding_probability)}
         lines.append(page.text(say("{finding}: calibrated probability {p}", **values), size=10))
@@ -244,7 +250,7 @@ def _operating_point(page: PageText, reading: Reading) -> list[Flowable]:
         threshold=_percent(point.threshold),
     )
     costs = say(
-        "On unseen patients, with 95 % intervals: sensitivity {sensitivity}, specificity {specificity}",
+        "On unseen cases, with 95 % intervals: sensitivity {sensitivity}, specificity {specificity}",
         sensitivity=_interval(point.sensitivity),
         specificity=_interval(point.specificity),
     )
@@ -280,7 +286,7 @@ def _performance(page: PageText, card: Mapping[str, Any], metrics: Mapping[str, 
         cells = (page.plain(str(row["metric"])), value, str(row.get("n", "")), page.plain(str(row.get("split", ""))))
         rows.append([page.verbatim(cell, size=7.5, limit=80) for cell in cells])
     table = _bare_table(rows, [70 * mm, 50 * mm, 20 * mm, 40 * mm])
-    lines: list[Flowable] = [page.heading(say("Performance on unseen patients")), table]
+    lines: list[Flowable] = [page.heading(say("Performance on unseen cases")), table]
     if card.get("metrics_note"):
         lines.append(page.text(str(card["metrics_note"]), size=7, colour=MUTED))
     return lines

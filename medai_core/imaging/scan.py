@@ -52,6 +52,8 @@ class Scan:
         (H, W), the default rendering: after window or VOI LUT, and after inversion.
     window : tuple[float, float]
         Centre and width, in the units of ``values``, that made ``display``.
+    curved : bool
+        A VOI LUT or a sigmoid made ``display`` instead; ``window`` is where it lies.
     inverted : bool
         Low values are shown bright (MONOCHROME1, TIFF white-is-zero).
     colour : NDArray[np.uint8] or None
@@ -71,6 +73,7 @@ class Scan:
     kind: str
     digest: str
     full_shape: tuple[int, int]
+    curved: bool = False
     inverted: bool = False
     colour: NDArray[np.uint8] | None = None
     frame: int = 0

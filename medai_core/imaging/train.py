@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
+from medai_core.artifacts import round_weights
 from medai_core.errors import ArtifactError, InputError
-from medai_core.imaging.augment import OtherDevice, borrow_histogram, paste, without_detail
+from medai_core.imaging.augment import OtherDevice, borrow_histogram, without_detail
 from medai_core.imaging.dataset import LABELS, ScanSet
 from medai_core.imaging.network import NetworkConfig, average, build_baseline, build_member
 
@@ -44,8 +45,6 @@ class Recipe:
     bare_share : float
         Share of images shown without detail and with no label more likely than another, so that the outline
         alone is no reason for an answer.
-    paste_share : float
-        Share of images that hold a rectangle of another image, their target mixed by area.
     margin : int
         Pixels cut off at each side at inference, see :class:`~medai_core.imaging.network.Middle`; chosen on
         the held-out folds after training, which does not depend on it.
@@ -63,7 +62,6 @@ class Recipe:
     flip: bool = True
     histogram_share: float = 0.6
     bare_share: float = 0.0
-    paste_share: float = 0.0
     margin: int = 6
     test_share: float = 0.1
     seed: int = 20
@@ -145,8 +143,7 @@ class Batches(keras.utils.PyDataset):
         targets[np.arange(recipe.batch), labels] += 1 - recipe.smoothing
         for k in np.flatnonzero(rng.random(recipe.batch) < recipe.bare_share):
             images[k], targets[k] = without_detail(images[k], rng), 1 / len(recipe.shares)
-        shown = np.stack(images)[..., None].astype(np.float32) / 255.0
-        return paste(shown, targets, recipe.paste_share, rng) if recipe.paste_share else (shown, targets)
+        return np.stack(images)[..., None].astype(np.float32) / 255.0, targets
 
 
 class Report(keras.callbacks.Callback):
@@ -208,14 +205,23 @@ def _fit(network: keras.Model, batches: Batches, recipe: Recipe, epochs: int, wo
 def train_member(scans: ScanSet, use: NDArray[np.bool_], recipe: Recipe, number: int, work: Path, progress: Progress):
     """Train member `number` on the images `use` marks and return it; a finished one is loaded instead.
 
-    The weights are kept in float32 as `work/member_<number>.weights.h5`.
+    The weights are kept in float32 as `work/member_<number>.weights.h5`; the member is returned as a bundle would
+    store it, so that what is measured is what ships.
     """
     name = f"member_{number}"
     kept = work / f"{name}.weights.h5"
+    if not kept.exists():
+        _train_member(scans, use, recipe, number, kept, progress)
     member = build_member(recipe.network, name)
-    if kept.exists():
-        member.load_weights(kept)
-        return member
+    member.load_weights(kept)
+    round_weights(member)
+    return member
+
+
+def _train_member(
+    scans: ScanSet, use: NDArray[np.bool_], recipe: Recipe, number: int, kept: Path, progress: Progress
+) -> None:
+    name, work = f"member_{number}", kept.parent
     seed = recipe.seed + 1000 * number
     keras.utils.set_random_seed(seed)
     keras.mixed_precision.set_global_policy(recipe.precision)
@@ -226,8 +232,6 @@ def train_member(scans: ScanSet, use: NDArray[np.bool_], recipe: Recipe, number:
     network = keras.Model(image, trained(view)[1], name=f"training_{number}")
     _fit(network, Batches(scans.images[use], scans.labels[use], recipe, seed), recipe, recipe.epochs, work, progress)
     trained.save_weights(kept)
-    member.load_weights(kept)
-    return member
 
 
 def train_baseline(scans: ScanSet, use: NDArray[np.bool_], recipe: Recipe, work: Path, progress: Progress):
@@ -238,7 +242,7 @@ def train_baseline(scans: ScanSet, use: NDArray[np.bool_], recipe: Recipe, work:
     if kept.exists():
         network.load_weights(kept)
         return network
-    plain = replace(recipe, rate=1e-3, smoothing=0.0, histogram_share=0.0, bare_share=0.0, paste_share=0.0)
+    plain = replace(recipe, rate=1e-3, smoothing=0.0, histogram_share=0.0, bare_share=0.0)
     batches = Batches(scans.images[use], scans.labels[use], plain, recipe.seed)
     _fit(network, batches, plain, min(recipe.epochs, BASELINE_EPOCHS), work, progress)
     network.save_weights(kept)
@@ -251,11 +255,14 @@ def logits_of(network: keras.Model, images: NDArray[np.uint8]) -> Logits:
     return answer[1] if isinstance(answer, (list, tuple)) else answer
 
 
-def _check_work(work: Path, scans: ScanSet, recipe: Recipe) -> None:
-    """Refuse to go on with what another recipe or other images left in the work folder."""
-    made_with = hashlib.sha256(
-        repr(replace(recipe, margin=0)).encode() + scans.images.tobytes() + scans.labels.tobytes()
-    ).hexdigest()
+def data_digest(scans: ScanSet) -> str:
+    """SHA-256 of images and labels, in hexadecimal: which data a bundle was made from."""
+    return hashlib.sha256(scans.images.tobytes() + scans.labels.tobytes()).hexdigest()
+
+
+def check_work(work: Path, made_of: str) -> None:
+    """Refuse to go on with what another recipe or other images, named by `made_of`, left in the work folder."""
+    made_with = hashlib.sha256(made_of.encode()).hexdigest()
     kept = work / "made_with.txt"
     if kept.exists() and kept.read_text() != made_with:
         raise ArtifactError("{folder} holds checkpoints of another recipe or of other images", folder=work.name)
@@ -277,7 +284,7 @@ def train_members(model: str, scans: ScanSet, work: Path, progress: Progress, re
     if missing := sorted(set(LABELS[model]) - {LABELS[model][k] for k in np.unique(scans.labels)}):
         raise InputError("Training needs images of every label, got none of {missing}", missing=", ".join(missing))
     work.mkdir(parents=True, exist_ok=True)
-    _check_work(work, scans, recipe)
+    check_work(work, repr(replace(recipe, margin=0)) + data_digest(scans))
     split = split_scans(model, scans, recipe)
     held_out = np.zeros((len(scans.labels), len(LABELS[model])), np.float32)
     members = []

@@ -1,13 +1,14 @@
 """From trained members to a shipped bundle: calibration, thresholds, figures, card.
 
-Calibration, conformal threshold and operating point come from the held-out folds alone. The test part is
-measured here, and decides nothing.
+Calibration, conformal threshold and operating point come from the held-out folds alone; the test part is only
+measured here.
 """
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
+from dataclasses import asdict
 from importlib.metadata import version as library_version
 from pathlib import Path
 
@@ -15,27 +16,36 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
+from sklearn.model_selection import GroupKFold
 
 from medai_core import metrics
 from medai_core.artifacts import Bundle, save_bundle
 from medai_core.calibration import VectorScaling, conformal_threshold, prevalence_weights, reliability_curve
-from medai_core.imaging.augment import OtherDevice
+from medai_core.imaging.augment import OtherDevice, without_detail
 from medai_core.imaging.cards import CARDS
 from medai_core.imaging.dataset import LABELS, PUBLIC_TEST, ScanSet, load_scans
-from medai_core.imaging.evaluate import (
-    FINDINGS,
-    THRESHOLD,
-    Figures,
-    finding_columns,
-    finding_of,
-    predicted,
-    scan_figures,
-)
+from medai_core.imaging.evaluate import Figures, at_mix, scan_figures
 from medai_core.imaging.network import average
 from medai_core.imaging.prepare import SIZE, VIA
-from medai_core.imaging.train import RECIPES, Logits, Progress, Recipe, Split, logits_of, train_baseline, train_members
+from medai_core.imaging.rule import Rule
+from medai_core.imaging.train import (
+    RECIPES,
+    Logits,
+    Progress,
+    Recipe,
+    Split,
+    data_digest,
+    logits_of,
+    train_baseline,
+    train_members,
+)
 
-VERSION = "1.0.0"
+VERSION = "1.1.0"
+FINDINGS = {
+    "chest_xray": ("pneumonia", ("bacterial", "viral")),
+    "brain_mri": ("tumour", ("glioma", "meningioma", "pituitary")),
+}
+THRESHOLD = 0.5
 # Prevalence the probabilities are calibrated for; a page converts to any other.
 PREVALENCE = {"chest_xray": (0.5, 0.28, 0.22), "brain_mri": (0.25, 0.25, 0.25, 0.25)}
 COVERAGE = 0.90
@@ -43,11 +53,21 @@ BACKGROUND, LEAST_IMAGES = 16, 40
 IMITATION_SEED = 5
 
 
-def calibrate(model: str, logits: Logits, labels: NDArray[np.int64]) -> tuple[VectorScaling, float]:
-    """Fit the scaling and the conformal threshold on held-out logits (N, K), both at the stated prevalence."""
+def calibrate(
+    model: str, logits: Logits, labels: NDArray[np.int64], groups: NDArray[np.str_]
+) -> tuple[VectorScaling, Rule]:
+    """Fit the scaling and the conformal threshold on held-out logits (N, K), both at the stated prevalence.
+
+    For the threshold each half of the groups is calibrated by the other half, as its promise asks for.
+    """
     weights = prevalence_weights(labels, PREVALENCE[model])
-    scaling = VectorScaling.fit(logits, labels, weights)
-    return scaling, conformal_threshold(scaling(logits), labels, COVERAGE, weights)
+    apart = np.zeros(logits.shape)
+    for fit, rest in GroupKFold(2).split(logits, labels, groups):
+        apart[rest] = VectorScaling.fit(logits[fit], labels[fit], weights[fit])(logits[rest])
+    threshold = conformal_threshold(apart, labels, COVERAGE, weights)
+    finding, finding_labels = FINDINGS[model]
+    rule = Rule(LABELS[model], finding, finding_labels, THRESHOLD, threshold, PREVALENCE[model])
+    return VectorScaling.fit(logits, labels, weights), rule
 
 
 def _interval(rows: Figures, metric: str) -> dict[str, object]:
@@ -92,7 +112,8 @@ def _scan_card(model: str, scans: ScanSet, split: Split, recipe: Recipe) -> dict
         {"seed": recipe.seed, "folds": recipe.members, **parts},
         recipe.seed,
         labels=list(LABELS[model]),
-        training_data=CARDS[model]["training_data"] | counts,
+        training_data=CARDS[model]["training_data"] | counts | {"sha256": data_digest(scans)},
+        recipe=asdict(recipe),
     )
 
 
@@ -100,52 +121,53 @@ def _held_out_name(model: str) -> str:
     return "held-out sessions" if model == "chest_xray" else "held-out folds"
 
 
-def _preprocessing(model: str, scaling: VectorScaling, threshold: float, unseen: Figures) -> dict[str, object]:
+def _preprocessing(model: str, scaling: VectorScaling, rule: Rule, unseen: Figures) -> dict[str, object]:
     """Everything a reading needs beside the weights; sensitivity and specificity are those of the held-out folds."""
-    name, labels = FINDINGS[model]
     return {
         "size": SIZE,
         "via": VIA,
-        "labels": list(LABELS[model]),
-        "positive": {"name": name, "labels": list(labels)},
+        "labels": list(rule.labels),
+        "positive": {"name": rule.finding, "labels": list(rule.finding_labels)},
         "calibration": scaling.to_dict(),
-        "prevalence": dict(zip(LABELS[model], PREVALENCE[model], strict=True)),
-        "conformal": {"coverage": COVERAGE, "threshold": threshold, "chosen_on": _held_out_name(model)},
+        "prevalence": dict(zip(rule.labels, rule.prevalence, strict=True)),
+        "conformal": {
+            "coverage": COVERAGE,
+            "threshold": rule.conformal_threshold,
+            "chosen_on": _held_out_name(model),
+        },
         "operating_point": {
             "name": "balanced",
-            "threshold": THRESHOLD,
+            "threshold": rule.threshold,
             "chosen_on": "calibrated for the stated prevalence, at which 0.5 makes the fewest errors",
-            "sensitivity": _interval(unseen, f"sensitivity, {name}"),
-            "specificity": _interval(unseen, f"specificity, {name}"),
+            "sensitivity": _interval(unseen, f"sensitivity, {rule.finding}"),
+            "specificity": _interval(unseen, f"specificity, {rule.finding}"),
         },
         "version": VERSION,
     }
 
 
 def _curves(
-    model: str, scans: ScanSet, probabilities: NDArray[np.float64], part: NDArray[np.bool_]
+    rule: Rule, scans: ScanSet, probabilities: NDArray[np.float64], part: NDArray[np.bool_]
 ) -> dict[str, object]:
-    """Reliability, confusion and ROC of one part."""
+    """Reliability (at the part's own mix of labels), confusion and ROC of one part."""
     labels, mine = scans.labels[part], probabilities[part]
-    finding, ill = finding_of(model, mine), np.isin(labels, finding_columns(model))
-    counts = metrics.confusion(predicted(model, mine), labels, len(LABELS[model]))
-    fpr, tpr, _ = roc_curve(ill, finding)
+    ill = np.isin(labels, rule.columns)
+    here = at_mix(mine, rule.prevalence, np.bincount(labels, minlength=len(rule.labels)))
+    fpr, tpr, _ = roc_curve(ill, rule.finding_probability(mine))
     return {
-        "reliability": reliability_curve(finding, ill),
-        "confusion": {"labels": list(LABELS[model]), "counts": counts},
-        "roc": {"fpr": fpr, "tpr": tpr, "name": FINDINGS[model][0]},
+        "reliability": reliability_curve(rule.finding_probability(here), ill),
+        "confusion": {
+            "labels": list(rule.labels),
+            "counts": metrics.confusion(rule.answer(mine), labels, len(rule.labels)),
+        },
+        "roc": {"fpr": fpr, "tpr": tpr, "name": rule.finding},
     }
 
 
 def _part_figures(
-    model: str,
-    scans: ScanSet,
-    probabilities: NDArray[np.float64],
-    part: NDArray[np.bool_],
-    name: str,
-    threshold: float,
+    rule: Rule, scans: ScanSet, probabilities: NDArray[np.float64], part: NDArray[np.bool_], name: str
 ) -> Figures:
-    return scan_figures(model, probabilities[part], scans.labels[part], scans.groups[part], name, threshold)
+    return scan_figures(rule, probabilities[part], scans.labels[part], scans.groups[part], name)
 
 
 def save_scan_bundle(
@@ -160,37 +182,56 @@ def save_scan_bundle(
 ) -> Bundle:
     """Calibrate, measure and write the bundle of one scan model."""
     development = ~split.test
-    scaling, threshold = calibrate(model, held_out[development], scans.labels[development])
+    scaling, rule = calibrate(model, held_out[development], scans.labels[development], scans.groups[development])
     probabilities = scaling(held_out)
     network = average(members, recipe.margin)
-    test = _part_figures(model, scans, probabilities, split.test, "test", threshold)
-    unseen = _part_figures(model, scans, probabilities, development, _held_out_name(model), threshold)
-    others = _other_figures(model, scans, probabilities, split, threshold)
+    test = _part_figures(rule, scans, probabilities, split.test, "test")
+    unseen = _part_figures(rule, scans, probabilities, development, _held_out_name(model))
+    others = _other_figures(model, rule, scans, probabilities, split)
     document = {
-        "figures": test + unseen + others + _imitated_figures(model, scans, network, split, scaling, threshold),
-        "baseline": _baseline_figures(model, scans, baseline, split),
-        **_curves(model, scans, probabilities, split.test),
+        "figures": test + unseen + others + _imitated_figures(rule, scans, network, split, scaling),
+        "baseline": _baseline_figures(model, scans, baseline, split, recipe),
+        **_curves(rule, scans, probabilities, split.test),
         "notes": CARDS[model]["notes"],
     }
-    preprocessing = _preprocessing(model, scaling, threshold, unseen)
+    if recipe.bare_share:
+        document["figures"] += _bare_figures(rule, scans, network, split, scaling)
+    preprocessing = _preprocessing(model, scaling, rule, unseen)
     arrays = {"background": {"images": background(scans.images[development], recipe.seed)}}
     card = _scan_card(model, scans, split, recipe)
     return save_bundle(folder, network, card, preprocessing, document, arrays)
 
 
-def _baseline_figures(model: str, scans: ScanSet, baseline: keras.Model, split: Split) -> Figures:
+def _baseline_figures(model: str, scans: ScanSet, baseline: keras.Model, split: Split, recipe: Recipe) -> Figures:
     """Figures of the textbook network, calibrated on the one fold it never saw: on the test part, as it is and
     through other devices, and on that fold (where its calibration flatters it)."""
     logits, fold = logits_of(baseline, scans.images), split.fold == 0
-    scaling, threshold = calibrate(model, logits[fold], scans.labels[fold])
-    test = _part_figures(model, scans, scaling(logits), split.test, "test", threshold)
+    scaling, rule = calibrate(model, logits[fold], scans.labels[fold], scans.groups[fold])
+    test = _part_figures(rule, scans, scaling(logits), split.test, "test")
     name = "held-out session 1" if model == "chest_xray" else "held-out fold 1"
-    unseen = _part_figures(model, scans, scaling(logits), fold, name, threshold)
-    return test + unseen[:5] + _imitated_figures(model, scans, baseline, split, scaling, threshold)
+    unseen = _part_figures(rule, scans, scaling(logits), fold, name)
+    bare = _bare_figures(rule, scans, baseline, split, scaling) if recipe.bare_share else []
+    return test + unseen[:5] + _imitated_figures(rule, scans, baseline, split, scaling) + bare
+
+
+def _bare_figures(rule: Rule, scans: ScanSet, network: keras.Model, split: Split, scaling: VectorScaling) -> Figures:
+    """How much of the answer is left on test images without detail: outline and plane alone should decide nothing."""
+    rng = np.random.default_rng(IMITATION_SEED)
+    bare = np.stack([without_detail(image, rng) for image in scans.images[split.test]])
+    probabilities = scaling(logits_of(network, bare))
+    labels, groups = scans.labels[split.test], scans.groups[split.test]
+    rows: Figures = []
+    for metric, function, columns in (
+        ("accuracy, all labels", metrics.accuracy, (rule.answer(probabilities), labels)),
+        ("highest probability, mean", lambda p: float(p.mean()), (probabilities.max(1),)),
+    ):
+        interval = metrics.bootstrap(function, *columns, groups=groups)
+        rows.append({"metric": metric, **interval.to_dict(), "n": len(labels), "split": "test, detail removed"})
+    return rows
 
 
 def _imitated_figures(
-    model: str, scans: ScanSet, network: keras.Model, split: Split, scaling: VectorScaling, threshold: float
+    rule: Rule, scans: ScanSet, network: keras.Model, split: Split, scaling: VectorScaling
 ) -> Figures:
     """Figures on the test images seen through imitated devices: framing, grey scale, sharpness, noise, gaps."""
     device = OtherDevice(seed=IMITATION_SEED)
@@ -198,29 +239,25 @@ def _imitated_figures(
     seen = [np.asarray(device(images[start : start + 64], training=True)) for start in range(0, len(images), 64)]
     seen = np.round(np.concatenate(seen)[..., 0] * 255).astype(np.uint8)
     labels, groups = scans.labels[split.test], scans.groups[split.test]
-    rows = scan_figures(
-        model, scaling(logits_of(network, seen)), labels, groups, "test, other devices imitated", threshold
-    )
+    rows = scan_figures(rule, scaling(logits_of(network, seen)), labels, groups, "test, other devices imitated")
     return rows[:5]
 
 
-def _other_figures(
-    model: str, scans: ScanSet, probabilities: NDArray[np.float64], split: Split, threshold: float
-) -> Figures:
+def _other_figures(model: str, rule: Rule, scans: ScanSet, probabilities: NDArray[np.float64], split: Split) -> Figures:
     """Figures of the parts where the model is expected to be weaker, or looks stronger than it is."""
     rows: Figures = []
     if model == "chest_xray":
         wanted = ("AUC", "accuracy", "sensitivity", "specificity")
         for fold in range(split.fold.max() + 1):
             name = f"held-out session {fold + 1}"
-            found = _part_figures(model, scans, probabilities, split.fold == fold, name, threshold)
+            found = _part_figures(rule, scans, probabilities, split.fold == fold, name)
             rows += [row for row in found if str(row["metric"]).startswith(wanted)]
         return rows
     # One image of each group of near-duplicates, beside the figure that keeps them all.
     first = np.zeros(len(scans.labels), bool)
     first[np.unique(scans.groups, return_index=True)[1]] = True
     for part, name in ((split.test, "test"), (~split.test, _held_out_name(model))):
-        found = _part_figures(model, scans, probabilities, part & first, f"{name}, duplicates removed", threshold)
+        found = _part_figures(rule, scans, probabilities, part & first, f"{name}, duplicates removed")
         rows += found[:5]
     return rows
 

@@ -123,7 +123,7 @@ def draw_label(
 
 
 def make_samples(data: Path, out: Path, seed: int = 7) -> list[dict[str, str]]:
-    """Write the demonstration scans to `out` and their list to ``<out>.yaml``; return its rows."""
+    """Write the demonstration scans to `out` and their rows to ``<out>.yaml``, before those of other wings."""
     rng = np.random.default_rng(seed)
     keras.utils.set_random_seed(seed)
     reader = load_reader()
@@ -145,5 +145,8 @@ def make_samples(data: Path, out: Path, seed: int = 7) -> list[dict[str, str]]:
         pixels = np.asarray(Image.open(io.BytesIO(pictures[0])))
         keep(f"{model}_{label}.dcm", _dicom(pixels, model), label=label, model=model, title=f"{TITLES[label]} (DICOM)")
     keep("page_of_text.png", _png(document(rng)), label="refused", model="auto", title="A page of text, to be refused")
-    out.with_suffix(".yaml").write_text(yaml.safe_dump(rows, sort_keys=False, allow_unicode=True))
+    listing = out.with_suffix(".yaml")
+    listed = yaml.safe_load(listing.read_text("utf-8")) or [] if listing.exists() else []
+    others = [row for row in listed if row["model"] not in {*LABELS, "auto"}]
+    listing.write_text(yaml.safe_dump(rows + others, sort_keys=False, allow_unicode=True))
     return rows

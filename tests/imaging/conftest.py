@@ -105,12 +105,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory, public: Path, chest_folder
     progress: list[dict[str, object]] = []
     with pytest.MonkeyPatch.context() as patch, untraced():
         patch.setitem(train.RECIPES, CHEST, tiny_recipe(3))
-        patch.setitem(train.RECIPES, BRAIN, tiny_recipe(4))
+        patch.setitem(train.RECIPES, BRAIN, tiny_recipe(4, bare_share=0.1))
         recipe = tiny_gate_recipe()
         patch.setattr(train_gate, "GateRecipe", lambda: recipe)
         patch.setattr(train_gate, "DRAWN_FOR_TEST", 5)
         patch.setattr(metrics, "bootstrap", partial(metrics.bootstrap, n=20))
-        keep_untrained(assets / "models" / f"{BRAIN}.work", tiny_recipe(4))
+        keep_untrained(assets / "models" / f"{BRAIN}.work", tiny_recipe(4, bare_share=0.1))
         bundles = [
             train_bundle.train_scan_model(CHEST, chest_folder, assets / "models" / CHEST, progress.append),
             train_bundle.train_scan_model(BRAIN, brain_folder, assets / "models" / BRAIN, progress.append),

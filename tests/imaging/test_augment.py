@@ -5,9 +5,8 @@ from __future__ import annotations
 import keras
 import numpy as np
 from drawn_scans import draw_chest
-from scipy import ndimage
 
-from medai_core.imaging.augment import OtherDevice, borrow_histogram, paste, without_detail
+from medai_core.imaging.augment import OtherDevice, borrow_histogram, without_detail
 from medai_core.imaging.prepare import prepare
 
 IMAGES = np.stack([prepare(draw_chest(seed % 3, seed)).image for seed in range(6)])
@@ -75,21 +74,6 @@ def test_without_detail_the_outline_stays_sharp_half_of_the_time() -> None:
     sharp = np.array(steepest) > 60
     assert 8 <= sharp.sum() <= 32
     assert np.array(steepest)[~sharp].max() < 20
-
-
-def test_a_pasted_image_holds_both_in_proportion_to_its_target() -> None:
-    images = np.stack([np.zeros((64, 64, 1)), np.ones((64, 64, 1))]).astype(np.float32)
-    mixed, targets = paste(images, np.eye(2, dtype=np.float32), 1.0, np.random.default_rng(1))
-    np.testing.assert_allclose(mixed.mean((1, 2, 3)), targets[:, 1], atol=1e-6)
-    assert 0 < targets[0, 1] < 1
-    corners = ndimage.find_objects(mixed[0, ..., 0].astype(int))
-    assert mixed[0][corners[0]].all(), "what is pasted must be one rectangle"
-
-
-def test_nothing_is_pasted_at_a_share_of_none() -> None:
-    mixed, targets = paste(IMAGES, np.eye(6, dtype=np.float32), 0.0, np.random.default_rng(0))
-    np.testing.assert_array_equal(mixed, IMAGES)
-    np.testing.assert_array_equal(targets, np.eye(6))
 
 
 # ---------------------------------------------------------------------------------------------- whole view

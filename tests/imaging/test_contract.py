@@ -141,7 +141,7 @@ def test_preprocessing_is_whole(bundle):
 def test_probabilities(model_id, reader, images):
     model = reader.model(model_id)
     probabilities = model.predict(images)
-    assert probabilities.shape == (len(images), len(model.labels))
+    assert probabilities.shape == (len(images), len(model.rule.labels))
     assert np.isfinite(probabilities).all() and (probabilities >= 0).all()
     np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-6)
 
@@ -159,11 +159,11 @@ def test_the_answer_follows_from_the_probabilities(model_id, reader, images):
     model = reader.model(model_id)
     for one in model.predict(images):
         answer = model.answer(one)
-        assert list(answer["probabilities"]) == list(model.labels)
-        assert model.labels[int(one.argmax())] in answer["prediction_set"]
+        assert list(answer["probabilities"]) == list(model.rule.labels)
+        assert {model.rule.labels[int(one.argmax())], answer["label"]} <= set(answer["prediction_set"])
         assert answer["refer"] == (len(answer["prediction_set"]) > 1)
-        assert (answer["label"] in model.finding_labels) == answer["above_threshold"]
-        finding = sum(answer["probabilities"][label] for label in model.finding_labels)
+        assert (answer["label"] in model.rule.finding_labels) == answer["above_threshold"]
+        finding = sum(answer["probabilities"][label] for label in model.rule.finding_labels)
         assert answer["finding_probability"] == pytest.approx(finding)
 
 

@@ -58,6 +58,18 @@ def test_names_are_harmless(name: str, shown: str) -> None:
     assert [m.name for m in walk(zipped((name, b"x")))] == [shown]
 
 
+def test_names_that_are_the_same_once_harmless_stay_apart() -> None:
+    names = ["a.png", "../a.png", "b/a.png", "a (2).png", "/a.png", "..", "."]
+    members = walk(zipped(*((name, name.encode()) for name in names)))
+    assert [m.name for m in members] == ["a.png", "a (2).png", "b/a.png", "a (2) (2).png", "a (3).png", "?", "? (2)"]
+    assert [m.data.decode() for m in members] == names
+
+
+def test_hidden_files_are_passed_over_as_in_a_folder() -> None:
+    names = [".hidden.png", ".git/x.png", "d/.cache/x.png", "d/seen.png"]
+    assert [m.name for m in walk(zipped(*((name, b"x") for name in names)))] == ["d/seen.png"]
+
+
 def test_names_written_in_gbk() -> None:
     data = zipped(("AAAA.dcm", b"x")).replace(b"AAAA", "胸片".encode("gbk"))
     assert [m.name for m in walk(data)] == ["胸片.dcm"]

@@ -7,10 +7,12 @@ import io
 import struct
 import zipfile
 import zlib
+from collections.abc import Callable
 
 import nibabel
 import numpy as np
 import pytest
+import tifffile
 from intake_files import bundled, colourful, dataset, dicom, ramp, raster, saved
 from PIL import Image
 from pydicom.encaps import encapsulate
@@ -18,6 +20,7 @@ from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, RLELossless
 
 from medai_core.errors import InputError, MedAIError, RefusedInput
 from medai_core.imaging.read import read_scan, sniff
+from medai_core.settings import settings
 
 pytestmark = [
     pytest.mark.usefixtures("fresh_settings"),
@@ -300,8 +303,49 @@ def test_deflate_bomb(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sentence(data) == "The DICOM file inflates to more than the 1 MB read here."
 
 
+def forged_length(data: bytes) -> bytes:
+    """The meta group claims to be 4 GB long; pydicom takes no notice and inflates what follows its elements."""
+    return data[:140] + (0xFFFFFFF0).to_bytes(4, "little") + data[144:]
+
+
+def without_preamble(data: bytes) -> bytes:
+    return data[132:]
+
+
+def behind_a_command_set(data: bytes) -> bytes:
+    """Elements of group 0000 between meta group and data set, which pydicom steps over; they too look like deflate.
+
+    Taken for the data set, they would be a stored block of 256 bytes, and then the end of the stream.
+    """
+    at = 144 + int.from_bytes(data[140:144], "little")
+    # (0000,FF01) with 255 + 251 bytes of value: 00 | 00 01 | FF FE in the eyes of an inflater.
+    head = b"\0\0\x01\xff\xfe\x01\0\0"
+    value = bytearray(0x1FE)
+    value[0x100 - 3 : 0x100 + 2] = b"\x01\0\0\xff\xff"
+    return data[:at] + head + bytes(value) + data[at:]
+
+
+@pytest.mark.parametrize("forged", [forged_length, without_preamble, behind_a_command_set])
+def test_a_forged_deflate_bomb(monkeypatch: pytest.MonkeyPatch, forged: Callable[[bytes], bytes]) -> None:
+    small = forged(dicom(ramp(), syntax="1.2.840.10008.1.2.1.99"))
+    assert np.array_equal(read_scan(small).display, ramp()), "pydicom reads it: the guard must find the same place"
+    monkeypatch.setenv("MEDAI_MAX_FILE_MB", "1")
+    settings.cache_clear()
+    data = dicom(np.zeros((1500, 1500), np.uint8), syntax="1.2.840.10008.1.2.1.99")
+    monkeypatch.setattr(zlib, "decompress", lambda *a, **k: pytest.fail("inflated whole"))
+    assert sentence(forged(data)) == "The DICOM file inflates to more than the 1 MB read here."
+
+
+def test_a_tiff_page_of_many_samples_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.BytesIO()
+    pixels = np.zeros((60, 60, 100), np.float32)
+    tifffile.imwrite(stream, pixels, photometric="minisblack", planarconfig="contig", compression="zlib")
+    monkeypatch.setattr(tifffile.TiffPage, "asarray", lambda *a, **k: pytest.fail("decoded"))
+    assert sentence(stream.getvalue()) == "A TIFF page of shape 60 × 60 × 100 is no single picture."
+
+
 def test_volume_bomb(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MEDAI_MAX_ARCHIVE_MB", "1")
+    monkeypatch.setenv("MEDAI_MAX_FILE_MB", "1")
     data = gzip.compress(nibabel.Nifti1Image(np.zeros((100, 100, 100), np.int16), np.eye(4)).to_bytes())
     assert sentence(data) == "The NIfTI volume of 100 × 100 × 100 voxels is larger than the 1 MB read here."
 

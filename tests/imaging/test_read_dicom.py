@@ -213,6 +213,15 @@ def test_frames() -> None:
             read_scan(data, frame=frame)
 
 
+def test_an_mr_stack_opens_in_its_middle() -> None:
+    pixels = np.stack([ramp(np.uint16, high=1000 * (n + 1)) for n in range(9)])
+    stack = dicom(pixels, NumberOfFrames=9, Modality="MR")
+    scan = read_scan(stack)
+    assert scan.frame == 4 and np.array_equal(scan.values, pixels[4]) and "frame 5 of 9" in trace(scan)
+    assert read_scan(stack, frame=0).frame == 0
+    assert read_scan(dicom(pixels, NumberOfFrames=9, Modality="XA")).frame == 0
+
+
 def test_only_the_chosen_frame_is_decoded() -> None:
     ds = dataset(np.stack([ramp(), ramp()]), NumberOfFrames=2)
     ds.file_meta.TransferSyntaxUID = JPEGBaseline8Bit

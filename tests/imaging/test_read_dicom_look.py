@@ -59,14 +59,14 @@ def test_window_of_wrong_slope_direction_is_computed_by_hand() -> None:
     ds = dataset(pixels, VOILUTFunction="LINEAR_EXACT", PhotometricInterpretation="MONOCHROME1", **elements)
     scan = read_scan(saved(ds))
     assert np.abs(scan.display - np.rint(pixels * 2.55)).max() <= 1
-    assert trace(scan) == ["16-bit MONOCHROME1", "rescale ×−1 +100", "window 50/100", "inverted"]
+    assert trace(scan) == ["16-bit MONOCHROME1", "rescale ×−1 +100", "window 100/50", "inverted"]
     assert scan.inverted
 
 
 def test_trace_reads_like_the_viewer_shows_it() -> None:
     elements = {"RescaleSlope": 1, "RescaleIntercept": -1024, "WindowCenter": -600, "WindowWidth": 1500}
     scan = read_scan(dicom(ramp(np.uint16, high=3000), PhotometricInterpretation="MONOCHROME1", **elements))
-    assert trace(scan) == ["16-bit MONOCHROME1", "rescale ×1 −1024", "window −600/1500", "inverted"]
+    assert trace(scan) == ["16-bit MONOCHROME1", "rescale ×1 −1024", "window 1500/−600", "inverted"]
 
 
 def test_first_of_several_windows() -> None:
@@ -178,6 +178,17 @@ def test_functional_groups_of_enhanced_objects() -> None:
     scan = read_scan(data, frame=1)
     assert np.allclose(scan.values, pixels[1] * 3.0 - 10)
     assert scan.window == (200, 300) and scan.spacing_mm == (0.5, 0.25)
+
+
+def test_a_curve_is_told_from_a_window() -> None:
+    pixels, table = ramp(np.uint16, high=400), [lut_item(np.arange(200) ** 2 // 160, 0, 8)]
+    window = {"WindowCenter": 200, "WindowWidth": 300}
+    assert read_scan(dicom(pixels, VOILUTSequence=table)).curved
+    assert read_scan(dicom(pixels, VOILUTFunction="SIGMOID", **window)).curved
+    assert not read_scan(dicom(pixels, **window)).curved
+    assert not read_scan(dicom(pixels, VOILUTFunction="SIGMOID")).curved, "no window to bend"
+    useless = read_scan(dicom(pixels, VOILUTFunction="SIGMOID", WindowCenter=1e6, WindowWidth=1))
+    assert "shows nothing and was ignored" in str(useless.trace) and not useless.curved
 
 
 def test_render_is_display_and_can_be_inverted() -> None:

@@ -57,6 +57,13 @@ def test_which_side_is_where() -> None:
         )
 
 
+@pytest.mark.parametrize(("unit", "mm"), [("meter", 1000), ("mm", 1), ("micron", 0.001), ("unknown", 1)])
+def test_spacing_is_in_millimetres(unit: str, mm: float) -> None:
+    image = nibabel.Nifti1Image(volume(), np.diag([2.0, 3.0, 4.0, 1.0]))
+    image.header.set_xyzt_units(unit)
+    assert read_scan(image.to_bytes(), plane="axial").spacing_mm == pytest.approx((3 * mm, 2 * mm))
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int32, np.float32, np.float64])
 @pytest.mark.parametrize("second", [False, True])
 @pytest.mark.parametrize("packed", [False, True])

@@ -90,20 +90,57 @@ def test_opaque_alpha_is_not_mentioned() -> None:
     assert np.array_equal(scan.colour, colourful()) and "alpha composited on black" not in trace(scan)
 
 
-def test_16_bit_alpha_png() -> None:
-    """Written by hand: Pillow cannot save it."""
-    grey, alpha = ramp(np.uint16, high=65535), np.full(ramp().shape, 32768, np.uint16)
-    rows = np.stack([grey, alpha], axis=2).astype(">u2")
-    raw = b"".join(b"\0" + row.tobytes() for row in rows)
+def deep_png(channels: np.ndarray, orientation: int = 1) -> bytes:
+    """A PNG of (H, W, 2 to 4) uint16, written by hand: Pillow cannot save it. Each row is filtered its own way."""
+    colour_type = {2: 4, 3: 2, 4: 6}[channels.shape[2]]
+    step = 2 * channels.shape[2]
+    raw, above = b"", bytes(channels.shape[1] * step)
+    for number, row in enumerate(channels.astype(">u2")):
+        line = row.tobytes()
+        before = (bytes(len(line)), bytes(step) + line[:-step], above)[number % 3]  # no filter, Sub, Up
+        raw += bytes([number % 3]) + bytes((a - b) % 256 for a, b in zip(line, before, strict=True))
+        above = line
 
     def chunk(name: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
-    header = struct.pack(">IIBBBBB", grey.shape[1], grey.shape[0], 16, 4, 0, 0, 0)
-    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b"")
-    scan = read_scan(data)
-    assert np.abs(scan.display - grey / 257 / 2).max() <= 1.5
-    assert trace(scan)[0] == "16-bit PNG"
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    header = struct.pack(">IIBBBBB", channels.shape[1], channels.shape[0], 16, colour_type, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"eXIf", exif.tobytes()[6:]), (b"IDAT", zlib.compress(raw)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*one) for one in chunks)
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+@pytest.mark.parametrize("high", [4095, 65535])
+def test_16_bit_png_keeps_its_depth_with_colour_or_alpha(channels: int, high: int) -> None:
+    """12-bit values in 16-bit words lie in the lower byte and a half, which is what Pillow cuts off."""
+    grey = ramp(np.uint16, high=high)
+    opaque = [np.full(grey.shape, 65535, np.uint16)] * (channels % 2 == 0)
+    scan = read_scan(deep_png(np.stack([grey] * (channels - len(opaque)) + opaque, axis=2)))
+    assert np.array_equal(scan.values, grey) and scan.colour is None
+    assert np.abs(scan.display - stretched(grey)).max() <= 1
+    assert trace(scan) == ["16-bit PNG", "no window: 1st to 99th percentile shown"]
+
+
+def test_16_bit_alpha_and_colour_png() -> None:
+    grey, half = ramp(np.uint16, high=65535), np.full(ramp().shape, 32768, np.uint16)
+    faint = read_scan(deep_png(np.stack([grey, half], axis=2)))
+    assert np.abs(faint.values - grey / 2).max() <= 1 and "alpha composited on black" in trace(faint)
+    rgb = colourful().astype(np.uint16) * 257
+    coloured = read_scan(deep_png(rgb))
+    assert np.array_equal(coloured.colour, colourful()) and "colour reduced to brightness" in trace(coloured)
+    assert np.abs(coloured.values - rgb @ (0.299, 0.587, 0.114)).max() <= 1
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_16_bit_png_is_turned_by_its_exif(orientation: int) -> None:
+    grey = ramp(np.uint16, high=60000)
+    upright = Image.fromarray(grey)
+    upright.getexif()[ORIENTATION] = orientation
+    scan = read_scan(deep_png(np.stack([grey] * 3, axis=2), orientation))
+    assert np.array_equal(scan.values, np.asarray(ImageOps.exif_transpose(upright)))
+    assert scan.full_shape == scan.display.shape
 
 
 def test_palette_and_one_bit() -> None:

@@ -99,10 +99,16 @@ def only_page(pdf: bytes) -> str:
 # ------------------------------------------------------------------------------------------------ JSON
 
 
+def test_json_report_says_along_which_plane_the_frame_counts() -> None:
+    document = json.loads(report_json(replace(READ, plane="coronal", frame=90, frames=217), "a.nii", CARD))
+    jsonschema.validate(document, REPORT_SCHEMA)
+    assert (document["file"]["plane"], document["file"]["frame"]) == ("coronal", 90)
+
+
 def test_json_report_is_complete_and_fits_its_schema() -> None:
     document = json.loads(report_json(READ, "a.dcm", CARD, EXPLANATION, metrics=METRICS, model_digest=MODEL_DIGEST))
     jsonschema.validate(document, REPORT_SCHEMA)
-    assert document["file"] == {"name": "a.dcm", "sha256": DIGEST, "frame": 0, "frames": 1}
+    assert document["file"] == {"name": "a.dcm", "sha256": DIGEST, "frame": 0, "frames": 1, "plane": None}
     assert document["answer"]["probabilities"] == READ.probabilities
     assert document["answer"]["prediction_set"] == ["bacterial", "viral"] and document["answer"]["refer"] is True
     assert document["model"]["version"] == "1.2.3" and document["model"]["digest"] == MODEL_DIGEST
@@ -140,17 +146,25 @@ def test_a_file_name_that_is_no_text_still_gives_json() -> None:
 def test_pdf_report_says_all_it_must() -> None:
     text = only_page(report_pdf(READ, "a.dcm", CARD, OVERLAY, **EVERYTHING))
     for part in (
-        "Not a medical device", "File: a.dcm", DIGEST, "Most likely: Bacterial pneumonia",
+        "Not a medical device", "File: a.dcm", DIGEST, "Answer: Bacterial pneumonia",
         "Pneumonia: calibrated probability 97.9 %", "Above the threshold of 50.0 %",
         "Prediction set: Bacterial pneumonia, Viral pneumonia", "Refer to a reader", "71.1 %", "26.8 %", "2.1 %",
         "Operating point “balanced”", "sensitivity 97.1 % (95.0 % – 98.5 %), specificity 94.0 % (91.0 % – 96.5 %)",
         "What the model is for", "Teaching and research.", "What it is not for", "Adults.", "Children aged 1 to 5",
-        "Performance on unseen patients", "0.991 (0.985 – 0.996)", "held-out sessions", "Expect less at another hospital.",
+        "Performance on unseen cases", "0.991 (0.985 – 0.996)", "held-out sessions", "Expect less at another hospital.",
         "16-bit MONOCHROME1 → rescale ×1 −1024", "version 1.2.3", MODEL_DIGEST, "The patient is 54 years old.",
         "SHAP for “Bacterial pneumonia”", "Additivity gap 0.12 ± 0.10", "not better than random orders",
         "A heat map is no localisation", "2025-03-04 05:06",
     ):  # fmt: skip
         assert part in text, part
+
+
+def test_an_answer_that_is_not_the_likeliest_says_why() -> None:
+    likeliest = "The name follows the threshold for Pneumonia"
+    assert likeliest not in only_page(report_pdf(READ, "a.dcm", CARD, **EVERYTHING))
+    spread = replace(READ, probabilities={"normal": 0.45, "bacterial": 0.3, "viral": 0.25}, finding_probability=0.55)
+    text = only_page(report_pdf(spread, "a.dcm", CARD, **EVERYTHING))
+    assert "Answer: Bacterial pneumonia" in text and likeliest in text and "“Bacterial pneumonia” is the likeliest" in text
 
 
 def test_pdf_is_one_a4_page_with_the_pictures_and_nothing_that_varies() -> None:
@@ -179,7 +193,7 @@ def test_pdf_of_a_refusal_gives_the_reason_and_no_probability() -> None:
     text = only_page(report_pdf(REFUSED, "a.png", None))
     assert "Not read: refused" in text and "This looks like a photograph." in text
     assert "distance: 3.2, above its limit of 1" in text and "Not a medical device" in text and DIGEST in text
-    assert "Most likely" not in text and "Calibrated" not in text
+    assert "Answer:" not in text and "Calibrated" not in text
 
 
 @pytest.mark.parametrize(

@@ -128,12 +128,6 @@ def test_bare_images_carry_no_label(chest_scans) -> None:
     )
 
 
-def test_pasted_images_share_their_targets(chest_scans) -> None:
-    targets = batches_of(chest_scans, smoothing=0.0, paste_share=1.0, batch=32)[0][1]
-    np.testing.assert_allclose(targets.sum(1), 1, rtol=1e-6)
-    assert ((targets > 0).sum(1) > 1).any()
-
-
 def test_a_resumed_member_equals_an_uninterrupted_one(chest_scans, tmp_path: Path) -> None:
     recipe = tiny_recipe(3, epochs=3)
     use = np.arange(len(chest_scans.labels)) % 3 == 0

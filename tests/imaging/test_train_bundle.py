@@ -7,7 +7,7 @@ import pytest
 from drawn_scans import tiny_recipe
 
 from medai_core.artifacts import load_arrays, load_model, read_bundle
-from medai_core.calibration import VectorScaling, prediction_set
+from medai_core.calibration import VectorScaling
 from medai_core.imaging import train_bundle
 from medai_core.imaging.network import Middle
 from medai_core.imaging.train import split_scans, train_members
@@ -25,13 +25,13 @@ def test_calibration_is_fitted_at_the_stated_prevalence() -> None:
     rng = np.random.default_rng(0)
     labels = rng.choice(3, 3000, p=[0.1, 0.6, 0.3])
     logits = (2 * np.eye(3)[labels] + rng.normal(0, 1, (3000, 3))).astype(np.float32)
-    scaling, threshold = train_bundle.calibrate("chest_xray", logits, labels)
+    scaling, rule = train_bundle.calibrate("chest_xray", logits, labels, np.arange(3000).astype(str))
     probabilities = scaling(logits)
     weights = np.array(train_bundle.PREVALENCE["chest_xray"])[labels] / np.bincount(labels)[labels]
     # With a bias per class, a fitted softmax gives each class its weighted frequency on average.
     stated = (probabilities * weights[:, None]).sum(0) / weights.sum()
     np.testing.assert_allclose(stated, train_bundle.PREVALENCE["chest_xray"], atol=0.005)
-    hit = [label in prediction_set(row, threshold) for row, label in zip(probabilities, labels, strict=True)]
+    hit = [1 - row[label] <= rule.conformal_threshold for row, label in zip(probabilities, labels, strict=True)]
     assert np.average(hit, weights=weights) == pytest.approx(0.90, abs=0.01)
 
 
@@ -95,8 +95,12 @@ def test_weak_parts_have_rows_of_their_own(trained) -> None:
         "test, duplicates removed",
         "held-out folds, duplicates removed",
         "test, other devices imitated",
+        "test, detail removed",
     }
-    assert sum(n for name, n in removed.items() if "removed" in name) == 72 - 8
+    bare = [row for row in brain if row["split"] == "test, detail removed"]
+    assert {row["metric"] for row in bare} == {"accuracy, all labels", "highest probability, mean"}
+    assert not any(row["split"] == "test, detail removed" for row in chest)
+    assert sum(n for name, n in removed.items() if "duplicates removed" in name) == 72 - 8
 
 
 def test_the_card_is_complete(bundle) -> None:
@@ -107,16 +111,20 @@ def test_the_card_is_complete(bundle) -> None:
     images = {"chest_xray": 64, "brain_mri": 72}[bundle.id]
     assert card["training_data"]["n_images"] == images == card["split"]["test"] + card["split"]["development"]
     assert ("n_patients" in card["training_data"]) == (bundle.id == "chest_xray")
+    assert len(card["training_data"]["sha256"]) == 64 and card["recipe"]["members"] == 2
     assert card["split"]["folds"] == 2 and card["split"]["method"]
 
 
 def test_the_test_part_has_no_say_in_the_thresholds(trained, chest_scans) -> None:
     recipe, work = tiny_recipe(3), trained.assets / "models" / "chest_xray.work"
     _, split, held_out = train_members("chest_xray", chest_scans, work, pytest.fail, recipe)
-    scaling, threshold = train_bundle.calibrate("chest_xray", held_out[~split.test], chest_scans.labels[~split.test])
+    mine = ~split.test
+    scaling, rule = train_bundle.calibrate(
+        "chest_xray", held_out[mine], chest_scans.labels[mine], chest_scans.groups[mine]
+    )
     stored = read_bundle(trained.assets / "models" / "chest_xray").preprocessing
     np.testing.assert_allclose(stored["calibration"]["scale"], scaling.scale, atol=1e-3)
-    assert stored["conformal"]["threshold"] == pytest.approx(threshold, abs=1e-3)
+    assert stored["conformal"]["threshold"] == pytest.approx(rule.conformal_threshold, abs=1e-3)
     again = split_scans("chest_xray", chest_scans, recipe)
     np.testing.assert_array_equal(again.test, split.test)
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
-from drawn_scans import draw_brain, draw_chest, tiny_gate_recipe
+from drawn_scans import draw_brain, draw_chest, tiny_gate_recipe, tiny_recipe, untraced
 
 from medai_core.artifacts import read_bundle
+from medai_core.errors import ArtifactError
 from medai_core.imaging import train_gate
-from medai_core.imaging.counterexamples import DRAWN, SPOILED
+from medai_core.imaging.counterexamples import DRAWN, SPOILED, colour_photograph
 from medai_core.imaging.gate import KINDS, MODELS, SIGNALS, Limits
 from medai_core.imaging.prepare import prepare
 
@@ -62,7 +64,7 @@ def test_images_belong_to_their_kind(right) -> None:
 
 def test_the_autoencoder_is_shown_right_images_only(right) -> None:
     recipe = tiny_gate_recipe()
-    pairs = train_gate.Pairs(train_gate.Kinds(right, train_gate.draw(3, 0), recipe))
+    pairs = train_gate.Pairs(right, train_gate.draw(3, 0), recipe)
     images, targets = pairs[0]
     np.testing.assert_array_equal(images, targets)
     everyone = np.concatenate(list(right.values()))
@@ -113,9 +115,10 @@ def test_statistics_are_those_of_the_known_features(monkeypatch) -> None:
 
 
 def test_rows_count_what_is_refused() -> None:
-    right, wrong = np.full((10, 3), 0.5), np.full((4, 3), 0.5)
-    right[0, 0], wrong[:3, 1] = 1.2, 2.0
-    measured = {"chest_xray": {"chest_xray": right, "noise": wrong}}
+    right, wrong = np.full((10, 4), 0.5), np.full((4, 4), 0.5)
+    right[0, 0], wrong[:2, 1], wrong[2, 3] = 1.2, 2.0, np.inf
+    mine, theirs = np.arange(10).astype(str), np.array(["a", "b", "c", "d"])
+    measured = {"chest_xray": {"chest_xray": (right, mine), "noise": (wrong, theirs)}}
     rows = {row["metric"]: row for row in train_gate.rows_of(measured)}
     assert rows["chest_xray: right images refused"]["value"] == pytest.approx(0.1)
     assert rows["chest_xray: noise refused"]["value"] == pytest.approx(0.75)
@@ -125,6 +128,33 @@ def test_rows_count_what_is_refused() -> None:
     assert alone["chest_xray: noise refused"] == 0
 
 
+def test_intervals_are_over_patients() -> None:
+    rng = np.random.default_rng(0)
+    bad = rng.random(20) < 0.3  # patients, with ten images each that are refused or not as one
+    right = np.zeros((200, 4))
+    right[:, 0] = np.repeat(np.where(bad, 2.0, 0.5), 10)
+    wrong = np.repeat(rng.uniform(0.4, 2.2, 20), 10)[:, None] * [1, 0, 0, 0]
+
+    def widths(mine: np.ndarray) -> dict[str, float]:
+        measured = {"chest_xray": {"chest_xray": (right, mine), "cropped": (wrong, mine)}}
+        return {row["metric"]: row["high"] - row["low"] for row in train_gate.rows_of(measured)}
+
+    patients, images = widths(np.repeat(np.arange(20), 10).astype(str)), widths(np.arange(200).astype(str))
+    assert len(patients) == 3 and all(patients[metric] > 2 * images[metric] for metric in patients)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_colour_and_emptiness_are_measured_as_a_reading_meets_them(monkeypatch, right, model: str) -> None:
+    monkeypatch.setattr(train_gate, "excess", lambda gate, limits, model, images: np.zeros((len(images), 3)))
+    rng = np.random.default_rng(0)
+    grey = [rng.integers(90, 92, (128, 128), np.uint8), right[model][0]]
+    assert train_gate.checked(None, None, model, np.stack(grey))[:, 3].tolist() == [np.inf, 0]
+    colour = np.stack([colour_photograph(rng) for _ in range(5)])
+    assert train_gate.checked(None, None, model, colour)[:, 3].tolist() == [np.inf] * 5
+    tinted = np.stack([right[model][0]] * 3, -1)
+    assert train_gate.checked(None, None, model, tinted[None])[0, 3] == 0
+
+
 def test_the_bundle_measures_every_kind_for_both_models(trained) -> None:
     bundle = read_bundle(trained.assets / "models" / "scan_gate")
     for part in ("figures", "baseline"):
@@ -132,7 +162,7 @@ def test_the_bundle_measures_every_kind_for_both_models(trained) -> None:
         metrics = {row["metric"] for row in rows}
         for model in MODELS:
             assert f"{model}: right images refused" in metrics
-            for kind in (*SPOILED, *DRAWN, "other_modality"):
+            for kind in (*SPOILED, *DRAWN, "colour_photograph", "other_modality"):
                 assert {f"{model}: AUROC against {kind}", f"{model}: {kind} refused"} <= metrics
         assert all(row["low"] <= row["value"] <= row["high"] and row["n"] > 0 for row in rows)
     assert bundle.metrics["notes"]
@@ -148,6 +178,86 @@ def test_the_bundle_says_how_it_was_made(trained) -> None:
         assert set(parts) == {"known", "held_out", "test"} and sum(parts.values()) == total
     assert set(bundle.preprocessing["limits"]) == set(MODELS)
     json.dumps(bundle.card)
+
+
+class Interrupted(Exception):
+    pass
+
+
+def test_a_resumed_gate_equals_an_uninterrupted_one(right, tmp_path) -> None:
+    recipe = tiny_gate_recipe(epochs=2, autoencoder_epochs=2, steps=2, batch=4, drawn=2)
+
+    def trained_in(name: str, stop: tuple[str, int] | None = None):
+        def progress(row: dict[str, object]) -> None:
+            heard.append((row["part"], row["epoch"]))
+            if heard[-1] == stop:
+                raise Interrupted
+
+        return train_gate.train_networks(right, recipe, tmp_path / name, progress)
+
+    heard: list[tuple[object, object]] = []
+    parts = [(part, epoch) for part in ("gate_classifier_training", "autoencoder_training") for epoch in (1, 2)]
+    with untraced():
+        straight = trained_in("straight")
+        assert heard == parts
+        heard.clear()
+        for stop in (parts[1], parts[2]):
+            with pytest.raises(Interrupted):
+                trained_in("resumed", stop)
+        resumed = trained_in("resumed")
+    assert heard == [parts[0], parts[1], parts[1], parts[2], parts[2], parts[3]]
+    for one, other in zip(straight.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+@pytest.mark.parametrize("changed", ["recipe", "images", "split"])
+def test_what_something_else_made_is_not_taken_up(
+    public, chest_folder, brain_folder, tmp_path, monkeypatch, changed: str
+) -> None:
+    class Made(Exception):
+        pass
+
+    def networks(*_: object) -> None:
+        raise Made
+
+    recipes = {"chest_xray": tiny_recipe(3), "brain_mri": tiny_recipe(4)}
+    for model, recipe in recipes.items():
+        monkeypatch.setitem(train_gate.RECIPES, model, recipe)
+    monkeypatch.setattr(train_gate, "GateRecipe", tiny_gate_recipe)
+    monkeypatch.setattr(train_gate, "train_networks", networks)
+    for _ in range(2):
+        with pytest.raises(Made):
+            train_gate.train_gate(public, tmp_path / "gate", print)
+    if changed == "recipe":
+        monkeypatch.setattr(train_gate, "GateRecipe", lambda: tiny_gate_recipe(seed=99))
+    elif changed == "split":
+        monkeypatch.setitem(train_gate.RECIPES, "brain_mri", tiny_recipe(4, seed=77))
+    else:
+        real = train_gate.load_scans
+        darker = lambda *a, **k: dataclasses.replace(scans := real(*a, **k), images=scans.images // 2)  # noqa: E731
+        monkeypatch.setattr(train_gate, "load_scans", darker)
+    with pytest.raises(ArtifactError, match=r"gate\.work holds checkpoints of another recipe or of other images"):
+        train_gate.train_gate(public, tmp_path / "gate", print)
+
+
+def test_the_gate_s_folds_are_its_own(public, chest_folder, brain_folder, tmp_path, monkeypatch) -> None:
+    known: list[int] = []
+
+    class Made(Exception):
+        pass
+
+    def networks(right: dict[str, np.ndarray], *_: object) -> None:
+        known.append(len(right["brain_mri"]))
+        raise Made
+
+    monkeypatch.setattr(train_gate, "train_networks", networks)
+    monkeypatch.setattr(train_gate, "GateRecipe", tiny_gate_recipe)
+    for members in (2, 3):
+        for model, labels in (("chest_xray", 3), ("brain_mri", 4)):
+            monkeypatch.setitem(train_gate.RECIPES, model, tiny_recipe(labels, members=members))
+        with pytest.raises(Made):
+            train_gate.train_gate(public, tmp_path / f"{members}", print)
+    assert known[0] == known[1]
 
 
 def test_a_trained_gate_is_loaded_instead_of_trained(trained, right) -> None:
