@@ -34,6 +34,8 @@ _HIGHEST: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "Na": ((145,), (0, 1)),
     "Bilirubin": ((4, 6), (0, 4, 9)),
 }
+USED = tuple(sorted({*_LOWEST, *_HIGHEST, "PaO2/FiO2"}))
+"""The series that points are given for."""
 _AGE = ((40, 60, 70, 75, 80), (0, 7, 12, 15, 16, 18))
 _OXYGENATION = ((100, 200), (11, 9, 6))
 _URINE = ((500, 1000), (11, 4, 0))

@@ -68,6 +68,11 @@ class Blend:
         a, b, c = (anchor_weights() @ self.coefficients).T
         return 1 / (1 + np.exp(-(np.asarray(trees) * a + np.asarray(network) * b + c)))
 
+    def log_odds_at(self, hour: int, trees: ArrayLike, network: ArrayLike) -> NDArray[np.float64]:
+        """Calibrated log-odds (...) at one hour, 1 to 48, from logits (...) of that hour."""
+        a, b, c = anchor_weights()[hour - 1] @ self.coefficients
+        return np.asarray(trees) * a + np.asarray(network) * b + c
+
     def to_dict(self) -> dict[str, Any]:
         return {"hours": list(ANCHORS), "coefficients": self.coefficients.tolist()}
 

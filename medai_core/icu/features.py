@@ -5,13 +5,13 @@ Each is built from running or rolling sums, minima and maxima along the hours, s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medai_core.icu.acuity import acuity
+from medai_core.icu.acuity import USED, acuity
 from medai_core.icu.grid import DESCRIPTORS, HOURS, NEVER, Grid, carry_forward
 from medai_core.icu.variables import INDEX, NAMES, SUMMED
 
@@ -91,17 +91,41 @@ def features(grid: Grid) -> Array:
         for hours, part in ((DAY_HOURS, day), (HALF_DAY_HOURS, half)):
             columns += [_rolling_mean(mean, hours), part.low, part.high]
         columns += [_hours_beyond(last), _urine(mean, last), _amounts(grid.measured)]
-        columns += [_acuities(grid, mean, whole, day, half, last), _beside(grid, last)]
+        columns += [_acuities(grid, whole, day, half, last, PLACE), _beside(grid, last)]
+    return np.concatenate(columns, axis=-1, dtype=np.float32)
+
+
+def features_at(grid: Grid, hour: int) -> Array:
+    """The row (..., F) of :func:`features` at one hour, 1 to 48, in a fraction of the time.
+
+    Sums and extremes over the hours up to then take the place of running ones.
+    """
+    grid = Grid(*(table[..., :hour, :] for table in (grid.mean, grid.low, grid.high)), grid.fixed)
+    extra = derived(grid.mean)
+    mean, low, high = (np.concatenate([table, extra], axis=-1) for table in (grid.mean, grid.low, grid.high))
+
+    def extremes(hours: int) -> _Extremes:
+        recent = slice(max(hour - hours, 0), None)
+        return _Extremes(np.fmin.reduce(low[..., recent, :], axis=-2), np.fmax.reduce(high[..., recent, :], axis=-2))
+
+    whole, day, half = (extremes(hours) for hours in (HOURS, DAY_HOURS, HALF_DAY_HOURS))
+    last = _last(mean)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        columns = [*_statistics_at(mean, last, whole)]
+        for hours, part in ((DAY_HOURS, day), (HALF_DAY_HOURS, half)):
+            columns += [_recent_mean(mean, hours), part.low, part.high]
+        columns += [_hours_beyond_at(mean), _urine_at(mean, last), _amounts_at(grid.measured)]
+        columns += [_acuities_at(grid, whole, day, half, last), _beside_at(grid, last, hour)]
     return np.concatenate(columns, axis=-1, dtype=np.float32)
 
 
 def acuities(grid: Grid) -> Array:
     """The four :data:`ACUITY` scores alone, (..., 48, 4)."""
-    extra = derived(grid.mean)
-    mean, low, high = (np.concatenate([table, extra], axis=-1) for table in (grid.mean, grid.low, grid.high))
+    extra, used = derived(grid.mean), [PLACE[name] for name in USED]
+    mean, low, high = (np.concatenate([t, extra], axis=-1)[..., used] for t in (grid.mean, grid.low, grid.high))
     parts = [_Extremes(np.fmin.accumulate(low, axis=-2), np.fmax.accumulate(high, axis=-2))]
     parts += [_Extremes(rolling(low, h, np.fmin), rolling(high, h, np.fmax)) for h in (DAY_HOURS, HALF_DAY_HOURS)]
-    return _acuities(grid, mean, *parts, carry_forward(mean))
+    return _acuities(grid, *parts, carry_forward(mean), {name: k for k, name in enumerate(USED)})
 
 
 def rolling(table: Array, hours: int, smaller: Callable[[Array, Array], Array]) -> Array:
@@ -187,16 +211,18 @@ def _amounts(measured: NDArray[np.bool_]) -> Array:
     return np.concatenate([_total(each), _total(each, DAY_HOURS), kinds, _total(grave)], axis=-1, dtype=np.float32)
 
 
-def _acuities(grid: Grid, mean: Array, whole: _Extremes, day: _Extremes, half: _Extremes, last: Array) -> Array:
-    made, vent = np.nan_to_num(mean[..., INDEX[SUMMED], None]), grid.measured[..., INDEX["MechVent"], None]
+def _acuities(
+    grid: Grid, whole: _Extremes, day: _Extremes, half: _Extremes, last: Array, place: Mapping[str, int]
+) -> Array:
+    made, vent = np.nan_to_num(grid.mean[..., INDEX[SUMMED], None]), grid.measured[..., INDEX["MechVent"], None]
     followed = np.arange(1, HOURS + 1)[:, None]
-    age = np.broadcast_to(grid.fixed[..., None, DESCRIPTORS.index("Age")], mean.shape[:-1])
+    age = np.broadcast_to(grid.fixed[..., None, DESCRIPTORS.index("Age")], last.shape[:-1])
 
     def one(part: _Extremes, hours: int) -> Array:
         daily = _total(made, hours) * (24 / np.minimum(followed, hours))
         ventilated = _total(vent, hours)[..., 0] > 0
         return acuity(
-            lambda n: part.low[..., PLACE[n]], lambda n: part.high[..., PLACE[n]], daily[..., 0], ventilated, age
+            lambda n: part.low[..., place[n]], lambda n: part.high[..., place[n]], daily[..., 0], ventilated, age
         )
 
     now = _Extremes(last, last)
@@ -210,3 +236,92 @@ def _beside(grid: Grid, last: Array) -> Array:
     height_m = fixed[..., DESCRIPTORS.index("Height"), None] / 100
     hour = np.broadcast_to(np.arange(1, HOURS + 1)[:, None], (*last.shape[:-1], 1))
     return np.concatenate([fixed, last[..., INDEX["Weight"], None] / height_m**2, hour], axis=-1, dtype=np.float32)
+
+
+# ---------------------------------------------------------------------------------------- one hour alone
+
+
+def _sum(table: Array, hours: int | None = None) -> NDArray[np.float64]:
+    """The last row of :func:`_total`, digit for digit."""
+    total = np.sum(table, axis=-2, dtype=float)
+    if hours is not None and hours < table.shape[-2]:
+        total -= np.sum(table[..., : table.shape[-2] - hours, :], axis=-2, dtype=float)
+    return total
+
+
+def _recent_mean(mean: Array, hours: int) -> Array:
+    seen = ~np.isnan(mean)
+    count = _sum(seen, hours)
+    return (_sum(np.where(seen, mean, 0), hours) / np.where(count > 0, count, np.nan)).astype(np.float32)
+
+
+def _at(table: Array, row: NDArray[np.intp]) -> Array:
+    """The values (..., S) of a table (..., T, S) in one row for each series, (..., S)."""
+    return np.take_along_axis(table, row[..., None, :], axis=-2)[..., 0, :]
+
+
+def _last(mean: Array) -> Array:
+    """Last number of each series, (..., S), NaN where there is none."""
+    back = np.argmax(~np.isnan(mean)[..., ::-1, :], axis=-2)
+    return _at(mean, mean.shape[-2] - 1 - back)
+
+
+def _statistics_at(mean: Array, last: Array, whole: _Extremes) -> list[Array]:
+    """The last row of :func:`_statistics`."""
+    seen, hours = ~np.isnan(mean), mean.shape[-2]
+    hour = np.arange(hours, dtype=np.float32)[:, None]
+    count = np.sum(seen, axis=-2, dtype=np.float32)
+    first = _at(mean, np.argmax(seen, axis=-2))
+    centred = np.where(seen, mean - first[..., None, :], 0)
+    average = np.sum(centred, axis=-2) / count
+    spread = np.sqrt(np.maximum(np.sum(centred**2, axis=-2) / count - average**2, 0))
+    since = np.where(count > 0, hours - 1 - np.max(np.where(seen, hour, 0), axis=-2), NEVER)
+    x = np.where(seen, hour, 0)
+    sx, sy, sxx, sxy = (np.sum(part, axis=-2, dtype=float) for part in (x, centred, x * x, x * centred))
+    width = sxx - sx**2 / count
+    trend = np.where(count > 1, (sxy - sx * sy / count) / np.where(width > 0, width, np.nan), np.nan)
+    return [
+        *(last, whole.low, whole.high, average + first, spread, first, last - first),
+        *(_recent_mean(mean, RECENT_HOURS), trend.astype(np.float32), count, since),
+    ]
+
+
+def _hours_beyond_at(mean: Array) -> Array:
+    known = carry_forward(mean[..., [PLACE[name] for name, _, _ in BOUNDS]])
+    edges = np.array([bound for _, _, bound in BOUNDS], np.float32)
+    below = np.array([side == "below" for _, side, _ in BOUNDS])
+    return np.sum(np.where(below, known < edges, known > edges), axis=-2, dtype=np.float32)
+
+
+def _urine_at(mean: Array, last: Array) -> Array:
+    made = np.nan_to_num(mean[..., INDEX[SUMMED], None])
+    sums = [_sum(made, hours) for hours in (None, DAY_HOURS, HALF_DAY_HOURS, 6)]
+    weight = np.nan_to_num(last[..., INDEX["Weight"], None], nan=USUAL_KG)
+    return np.concatenate([*sums, sums[0] / weight, sums[1] / weight], axis=-1, dtype=np.float32)
+
+
+def _amounts_at(measured: NDArray[np.bool_]) -> Array:
+    each = measured.sum(-1, keepdims=True)
+    kinds = measured.any(-2).sum(-1, keepdims=True)
+    grave = measured[..., [INDEX[name] for name in GRAVE]].sum(-1, keepdims=True)
+    return np.concatenate([_sum(each), _sum(each, DAY_HOURS), kinds, _sum(grave)], axis=-1, dtype=np.float32)
+
+
+def _acuities_at(grid: Grid, whole: _Extremes, day: _Extremes, half: _Extremes, last: Array) -> Array:
+    made, vent = np.nan_to_num(grid.mean[..., INDEX[SUMMED], None]), grid.measured[..., INDEX["MechVent"], None]
+    age, followed = grid.fixed[..., DESCRIPTORS.index("Age")], grid.mean.shape[-2]
+
+    def one(part: _Extremes, hours: int) -> Array:
+        daily = _sum(made, hours)[..., 0] * (24 / min(followed, hours))
+        low, high = (lambda n: part.low[..., PLACE[n]]), (lambda n: part.high[..., PLACE[n]])
+        return acuity(low, high, daily, _sum(vent, hours)[..., 0] > 0, age)
+
+    now = _Extremes(last, last)
+    parts = ((whole, HOURS), (day, DAY_HOURS), (half, HALF_DAY_HOURS), (now, DAY_HOURS))
+    return np.stack([one(part, hours) for part, hours in parts], axis=-1)
+
+
+def _beside_at(grid: Grid, last: Array, hour: int) -> Array:
+    height_m = grid.fixed[..., DESCRIPTORS.index("Height"), None] / 100
+    hours = np.full((*last.shape[:-1], 1), hour, np.float32)
+    return np.concatenate([grid.fixed, last[..., INDEX["Weight"], None] / height_m**2, hours], axis=-1)

@@ -52,12 +52,22 @@ class Trees:
         """Logits (N, 48) from features (N, 48, F)."""
         logits = np.zeros(rows.shape[:2])
         threads = settings().threads if len(rows) >= MANY else 1
-        for k, hour in enumerate(ANCHORS):
+        for k, anchor in enumerate(ANCHORS):
             at = np.flatnonzero(self._weights[:, k] > 0)
             known = rows[:, at].reshape(-1, rows.shape[-1])
-            each = [self._boosters[hour, kind].predict(known, raw_score=True, num_threads=threads) for kind in KINDS]
-            logits[:, at] += self._weights[at, k] * np.mean(each, axis=0).reshape(len(rows), at.size)
+            logits[:, at] += self._weights[at, k] * self._of(anchor, known, threads).reshape(len(rows), at.size)
         return logits
+
+    def at_hour(self, hour: int, rows: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Logits (N,) at one hour, 1 to 48, from the features (N, F) of that hour."""
+        threads = settings().threads if len(rows) >= MANY else 1
+        weights = zip(ANCHORS, self._weights[hour - 1], strict=True)
+        return sum(weight * self._of(anchor, rows, threads) for anchor, weight in weights if weight > 0)
+
+    def _of(self, anchor: int, rows: NDArray[np.float32], threads: int) -> NDArray[np.float64]:
+        """Logits (R,) of one anchor's trees from rows (R, F)."""
+        each = [self._boosters[anchor, kind].predict(rows, raw_score=True, num_threads=threads) for kind in KINDS]
+        return np.mean(each, axis=0)
 
 
 def _check(hour: int, booster: lightgbm.Booster) -> None:
