@@ -7,7 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from medai_core import __version__
-from pages.ui import loaders
+from pages.ui import icu_loaders, loaders
 from pages.ui.language import _, language_switch
 
 LOGO = Path(__file__).parent / "assets" / "ui" / "logo.svg"
@@ -26,8 +26,13 @@ st.navigation(
             st.Page("pages/imaging/read_scan.py", title=_("Read a scan"), icon=":material/radiology:"),
             st.Page("pages/imaging/worklist.py", title=_("Many scans"), icon=":material/checklist:"),
         ],
+        _("Intensive care"): [
+            st.Page("pages/icu/patient.py", title=_("Follow a patient"), icon=":material/ecg_heart:"),
+            st.Page("pages/icu/cohort.py", title=_("Many patients"), icon=":material/patient_list:"),
+        ],
         _("Evidence"): [st.Page("pages/models/models.py", title=_("Models"), icon=":material/monitoring:")],
     }
 ).run()
 # Last, so that the first page is not held up by TensorFlow's import.
 loaders.loading()
+icu_loaders.loading()

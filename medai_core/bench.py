@@ -25,6 +25,7 @@ from medai_core.errors import MedAIError
 from medai_core.settings import settings
 
 if TYPE_CHECKING:
+    from medai_core.icu.forecaster import Forecaster
     from medai_core.imaging.explain import Explainer
     from medai_core.imaging.reader import ScanReader
 
@@ -167,6 +168,7 @@ def _stays(counts: Counts) -> Iterator[tuple[str, list[float]]]:
 
     forecaster, data = load_forecaster(), drawn_stay()
     yield "stay file → risk at all 48 hours", timed(lambda: forecaster.forecast(read_stay(data)), counts.stays)
+    yield from _questions(forecaster, data, counts)
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{k}.txt" for k in range(counts.cohort)]
         for k, path in enumerate(paths):
@@ -177,6 +179,33 @@ def _stays(counts: Counts) -> Iterator[tuple[str, list[float]]]:
                 pass
 
         yield f"{counts.cohort} stays scored from files, all together", timed(score_all, 1, warm=0)
+
+
+def _questions(forecaster: Forecaster, data: bytes, counts: Counts) -> Iterator[tuple[str, list[float]]]:
+    """What is asked of one stay that is on the screen: why this risk, and what if a value were different."""
+    from medai_core import registry
+    from medai_core.icu.edits import Edit, apply
+    from medai_core.icu.explain import explain_risk
+    from medai_core.icu.records import read_stay
+
+    stay = read_stay(data)
+    yield "ICU: SHAP of one hour", timed(lambda: explain_risk(forecaster, stay, stay.hours), counts.shaps, warm=1)
+    edits = [Edit("shift", "HR", value=10), Edit("add", "Lactate", 2000, 6.0)]
+    outlook = None
+    if "icu_forecast" in registry.available():
+        from medai_core.icu.outlook import load_outlooks
+
+        outlook = load_outlooks().outlook
+        forecast = "stay file → forecast of the next 24 hours"
+        yield forecast, timed(lambda: outlook(read_stay(data), 36), counts.stays)
+
+    def what_if() -> None:
+        changed = apply(stay, edits)
+        forecaster.forecast(changed)
+        if outlook is not None:
+            outlook(changed, 36)
+
+    yield "ICU: what-if answer", timed(what_if, counts.stays)
 
 
 def drawn_stay(seed: int = 0, entries: int = 440) -> bytes:

@@ -25,7 +25,7 @@ class Entry:
     id : str
         Folder under ``assets/models``, and the name on the command line.
     task : str
-        ``classification``, ``gate`` or ``risk``.
+        ``classification``, ``gate``, ``risk`` or ``forecast``.
     wing : str
         The sub-package that runs it.
     title : Message
@@ -54,6 +54,7 @@ MODELS: dict[str, Entry] = {
         Entry("brain_mri", "classification", "imaging", say("Brain MRI slice")),
         Entry("scan_gate", "gate", "imaging", say("Scan gate")),
         Entry("icu_mortality", "risk", "icu", say("Intensive care: death in hospital")),
+        Entry("icu_forecast", "forecast", "icu", say("Intensive care: the coming hours")),
     )
 }
 

@@ -66,7 +66,7 @@ def test_all_of_it_in_small(monkeypatch):
     assert all(0 < row["median_ms"] <= row["p95_ms"] for row in rows)
     said = " ".join(row["what"] for row in rows)
     scans = ("JPEG → calibrated reading", "gate", "brain_mri network", "Grad-CAM, chest_xray", "SHAP", "20 files")
-    for thing in (*scans, "stay file", "3 stays"):
+    for thing in (*scans, "stay file", "3 stays", "ICU: SHAP of one hour", "ICU: what-if answer"):
         assert thing in said
 
 

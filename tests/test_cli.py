@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import os
@@ -21,7 +22,7 @@ from medai_core.imaging.files import members
 from medai_core.imaging.reading import Reading
 from medai_core.settings import settings
 
-SCAN_KEYS = ["file", "status", "reason", "model", "probabilities", "label", "prediction_set", "refer"]
+SCAN_KEYS = ["file", "status", "reason", "model", "probabilities", "label", "prediction_set", "refer", "cautions"]
 ROOT = Path(__file__).resolve().parents[1]
 READ = Reading(
     "read", "ok", None, "0" * 64, model="chest_xray", label="viral", prediction_set=("bacterial", "viral"), refer=True,
@@ -124,6 +125,16 @@ def test_a_reading_is_rounded_and_still_adds_up(here, capsys):
     assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-12)
     assert set(row["probabilities"].values()) <= {0.333333, 0.333334}
     assert (row["label"], row["prediction_set"], row["refer"]) == ("viral", ["bacterial", "viral"], True)
+
+
+def test_cautions_are_told(here, capsys, monkeypatch):
+    caution = say("The file says the patient is an adult.")
+    monkeypatch.setattr(FakeReader, "read", lambda self, data, **_: dataclasses.replace(READ, cautions=(caution,)))
+    write(here / "a.png", b"ok")
+    _, (row,), _ = run(capsys, "scan", "a.png")
+    assert row["cautions"] == ["The file says the patient is an adult."]
+    assert cli.main(["scan", "a.png"]) == 0
+    assert capsys.readouterr().out.endswith("; The file says the patient is an adult.\n")
 
 
 def test_what_is_no_file_of_a_folder_is_passed_over(here, capsys):
@@ -335,12 +346,27 @@ def test_the_samples_are_rebuilt_by_a_command(capsys, monkeypatch):
     assert capsys.readouterr().out == "a.png: A radiograph\n"
 
 
+def test_the_sample_stays_are_rebuilt_by_a_command(capsys, monkeypatch):
+    row = {"file": "a.txt", "label": "icu", "model": "icu_mortality", "title": "A stay"}
+
+    def make_samples(data, out, progress):
+        progress({"part": "courses", "epoch": 1, "of": 1, "loss": 20.0})
+        return [row]
+
+    monkeypatch.setitem(sys.modules, "medai_core.icu.train_samples", SimpleNamespace(make_samples=make_samples))
+    status, rows, _ = run(capsys, "train", "icu_samples", "--data", ".", "--out", "out")
+    assert (status, rows[0]["loss"], rows[1:]) == (0, 20.0, [row])
+    assert cli.main(["train", "icu_samples", "--data", ".", "--out", "out"]) == 0
+    assert capsys.readouterr().out.endswith("a.txt: A stay\n")
+
+
 @pytest.mark.parametrize("model", registry.MODELS)
 def test_every_model_has_a_trainer(model, monkeypatch):
     trainers = {
         "imaging.train_gate": "train_gate",
         "imaging.train_bundle": "train_scan_model",
         "icu.train": "train_icu_mortality",
+        "icu.train_forecast": "train_icu_forecast",
     }
     for module, function in trainers.items():
         fake = SimpleNamespace(**{function: lambda *arguments: arguments})

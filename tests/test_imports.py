@@ -19,7 +19,8 @@ FLOOR = {"errors": 0, "settings": 0, "metrics": 0, "calibration": 1, "artifacts"
 LEVELS = FLOOR | dict.fromkeys(WINGS, 4) | {"cases": 5, "bench": 6, "cli_icu": 6, "cli": 7, "__main__": 8}
 SLOW = {"tensorflow", "keras", "shap"}
 TRAINING = ("train", "augment")
-MAY_START_SLOWLY = ("runtime", "network", *TRAINING)
+NETWORKS = ("network", "forecast_network")
+MAY_START_SLOWLY = ("runtime", *NETWORKS, *TRAINING)
 
 CORE = sorted((ROOT / "medai_core").rglob("*.py"))
 FACE = [path for path in (ROOT / "app.py", *sorted((ROOT / "pages").rglob("*.py"))) if path.exists()]
@@ -117,7 +118,7 @@ def test_slow_libraries_are_imported_where_they_are_used(path):
 
 
 def test_importing_the_core_imports_nothing_slow():
-    quick = [name_of(p) for p in CORE if not is_training(name_of(p)) and p.stem not in ("network", "__main__")]
+    quick = [name_of(p) for p in CORE if not is_training(name_of(p)) and p.stem not in (*NETWORKS, "__main__")]
     program = f"import importlib, sys; [importlib.import_module(n) for n in {quick}]; print(*{SLOW} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr or f"imported at start: {done.stdout}"

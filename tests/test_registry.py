@@ -10,7 +10,7 @@ from medai_core import artifacts, registry
 from medai_core.errors import ArtifactError, InputError, Message
 from medai_core.settings import settings
 
-WINGS = {"icu_mortality": "icu"}
+WINGS = {"icu_mortality": "icu", "icu_forecast": "icu"}
 DIGEST = "0123456789abcdef" * 4
 
 
@@ -42,7 +42,7 @@ def gate(assets, pins, tiny_model) -> artifacts.Bundle:
 
 
 def test_table():
-    assert list(registry.MODELS) == ["chest_xray", "brain_mri", "scan_gate", "icu_mortality"]
+    assert list(registry.MODELS) == ["chest_xray", "brain_mri", "scan_gate", "icu_mortality", "icu_forecast"]
     for model_id, entry in registry.MODELS.items():
         wing = WINGS.get(model_id, "imaging")
         assert (entry.id, entry.wing, isinstance(entry.title, Message)) == (model_id, wing, True)
@@ -118,7 +118,7 @@ def test_absent_and_unknown_models_are_told_apart(assets):
     assert registry.available() == []
     with pytest.raises(ArtifactError, match="The model chest_xray is not installed"):
         registry.bundle("chest_xray")
-    with pytest.raises(InputError, match="must be one of chest_xray, brain_mri, scan_gate, icu_mortality, got 'cat'"):
+    with pytest.raises(InputError, match=f"must be one of {', '.join(registry.MODELS)}, got 'cat'"):
         registry.bundle("cat")
 
 

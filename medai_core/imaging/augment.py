@@ -16,6 +16,7 @@ from keras import ops
 from numpy.typing import NDArray
 from scipy import ndimage
 
+CHUNK = 64
 INSIDE = 0.08
 """Share of the image's side that :func:`without_detail` leaves sharp along the outline."""
 
@@ -142,3 +143,13 @@ class OtherDevice(keras.layers.Layer):
 
     def get_config(self):
         return super().get_config() | {"strength": self.strength, "flip": self.flip, "seed": self.seed}
+
+
+def imitate(images: NDArray[np.uint8], device: OtherDevice) -> NDArray[np.uint8]:
+    """Return prepared images (N, S, S) as random other devices might have taken them."""
+    scaled = images[..., None].astype(np.float32) / 255.0
+    seen = [
+        ops.convert_to_numpy(device(scaled[start : start + CHUNK], training=True))
+        for start in range(0, len(scaled), CHUNK)
+    ]
+    return np.round(np.concatenate(seen)[..., 0] * 255).astype(np.uint8)

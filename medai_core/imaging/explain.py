@@ -29,9 +29,9 @@ Floats = NDArray[np.float32]
 Target = int | Sequence[int]
 Logits = Callable[[Floats], NDArray[np.floating]]
 
-SHAP_SAMPLES = 60
+SHAP_SAMPLES = 50
 SHAP_GROUPS = 5
-CHECK_STEPS = 8
+CHECK_STEPS = 6
 
 __all__ = [
     "Attribution",

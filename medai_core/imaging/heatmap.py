@@ -27,8 +27,8 @@ class Faithfulness:
     random_deletion_auc, random_insertion_auc : float
         Mean over the random orders.
     faithful : bool
-        Deleting by the map hurts sooner, and inserting by it helps sooner, than by *every* random order: with
-        19 of them a random map passes either test in one case of twenty.
+        Insertion exceeds deletion by more than along *every* random order, forwards or backwards: with 10 of
+        them a random map passes in one case of 21.
     """
 
     deletion_auc: float
@@ -52,7 +52,7 @@ def faithfulness(
     baseline: NDArray[np.floating] | None = None,
     *,
     steps: int = 16,
-    random_orders: int = 19,
+    random_orders: int = 10,
     seed: int = 0,
 ) -> Faithfulness:
     """Measure a heat map by deletion and insertion (Petsiuk et al. 2018, arXiv:1806.07421).
@@ -76,7 +76,8 @@ def faithfulness(
     patches = _patches(image.shape)  # (H, W) number of each pixel's patch
     mass = np.bincount(patches.ravel(), heat.ravel())
     ranked = np.lexsort((rng.permutation(mass.size), -mass))  # equal patches in random order
-    orders = [ranked, ranked[::-1], *(rng.permutation(mass.size) for _ in range(random_orders))]
+    forwards = [ranked, *(rng.permutation(mass.size) for _ in range(random_orders))]
+    orders = [order[::step] for order in forwards for step in (1, -1)]
 
     cuts = np.linspace(0, mass.size, steps + 1).round().astype(int)[1:-1]
     gone = [np.isin(patches, order[:cut]) for order in orders for cut in cuts]
@@ -86,9 +87,9 @@ def faithfulness(
     inner = curve[2:].reshape(len(orders), steps - 1)
     ends = np.ones((len(orders), 1))
     areas = np.trapezoid(np.hstack([ends * curve[0], inner, ends * curve[1]]), dx=1.0 / steps, axis=1)
-    deletion, insertion, chance = float(areas[0]), float(areas[1]), areas[2:]
-    mean = float(chance.mean())
-    return Faithfulness(deletion, insertion, mean, mean, deletion < chance.min() and insertion > chance.max())
+    gaps, chance = areas[1::2] - areas[::2], float(areas[2:].mean())
+    faithful = bool(gaps[0] > np.abs(gaps[1:]).max())
+    return Faithfulness(float(areas[0]), float(areas[1]), chance, chance, faithful)
 
 
 def _patches(shape: tuple[int, ...]) -> NDArray[np.int64]:

@@ -22,7 +22,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from medai_core.artifacts import round_weights
 from medai_core.errors import ArtifactError, InputError
-from medai_core.imaging.augment import OtherDevice, borrow_histogram, without_detail
+from medai_core.imaging.augment import OtherDevice, borrow_histogram, imitate, without_detail
 from medai_core.imaging.dataset import LABELS, ScanSet
 from medai_core.imaging.network import NetworkConfig, average, build_baseline, build_member
 
@@ -270,10 +270,10 @@ def check_work(work: Path, made_of: str) -> None:
 
 
 def train_members(model: str, scans: ScanSet, work: Path, progress: Progress, recipe: Recipe | None = None):
-    """Train (or resume) all members; return members, split and held-out logits (N, K).
+    """Train (or resume) all members; return members, split and two tables of held-out logits (N, K).
 
     Held-out logits of a development image come from the member that never saw its fold; those of a test
-    image from the average of all members.
+    image from the average of all members. The second table is of the same images through imitated devices.
 
     Raises
     ------
@@ -286,13 +286,15 @@ def train_members(model: str, scans: ScanSet, work: Path, progress: Progress, re
     work.mkdir(parents=True, exist_ok=True)
     check_work(work, repr(replace(recipe, margin=0)) + data_digest(scans))
     split = split_scans(model, scans, recipe)
-    held_out = np.zeros((len(scans.labels), len(LABELS[model])), np.float32)
+    held_out, imitated = np.zeros((2, len(scans.labels), len(LABELS[model])), np.float32)
+    seen = imitate(scans.images, OtherDevice(recipe.strength, recipe.flip, recipe.seed))
     members = []
     for number in range(recipe.members):
         use = ~split.test & (split.fold != number)
         member = train_member(scans, use, recipe, number, work, progress)
         mine, shown = split.fold == number, average([member], recipe.margin)
-        held_out[mine] = logits_of(shown, scans.images[mine])
-        held_out[split.test] += logits_of(shown, scans.images[split.test]) / recipe.members
+        for table, images in ((held_out, scans.images), (imitated, seen)):
+            table[mine] = logits_of(shown, images[mine])
+            table[split.test] += logits_of(shown, images[split.test]) / recipe.members
         members.append(member)
-    return members, split, held_out
+    return members, split, held_out, imitated

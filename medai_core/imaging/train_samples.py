@@ -15,6 +15,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
+from scipy import ndimage
 
 from medai_core import registry
 from medai_core.artifacts import load_model
@@ -24,6 +25,10 @@ from medai_core.imaging.dataset import LABELS, PUBLIC_TEST, load_scans
 from medai_core.imaging.prepare import VIA
 from medai_core.imaging.reader import ScanReader, load_reader
 
+Field = NDArray[np.float64]
+
+SKULL = 8
+"""Pixels from the outline of a drawn head to its tissue."""
 PER_LABEL = 2
 TRIES = 200
 SPREAD = 0.8
@@ -55,6 +60,112 @@ def split_autoencoder(gate: keras.Model) -> tuple[keras.Model, keras.Model]:
 def _enlarged(picture: NDArray[np.float32]) -> NDArray[np.uint8]:
     grey = Image.fromarray(np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8))
     return np.asarray(grey.resize((VIA, VIA), Image.Resampling.LANCZOS))
+
+
+def _texture(rng: np.random.Generator, power: float, slowest: float = 2.0) -> Field:
+    """Noise whose amplitude falls with spatial frequency to the given power: (VIA, VIA), mean 0, deviation 1.
+
+    Below `slowest`, in cycles per picture, it falls no more.
+    """
+    frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(VIA), np.fft.fftfreq(VIA)))
+    frequency = np.maximum(frequency, slowest / VIA)
+    wave = np.fft.ifft2(np.fft.fft2(rng.normal(size=(VIA, VIA))) / frequency**power).real
+    return (wave - wave.mean()) / wave.std()
+
+
+def _soft(depth: Field, edge: float = 1.5) -> Field:
+    """Return 1 where `depth` (pixels inside a border) is positive, 0 where negative, fading over `edge` pixels."""
+    return np.clip(depth / edge + 0.5, 0.0, 1.0)
+
+
+def _blob(rng: np.random.Generator, y: float, x: float, radius: float, rough: float) -> Field:
+    """Depth in pixels inside the border of a drawn blob (VIA, VIA): a circle, its radius waving by `rough` of it."""
+    rows, columns = np.mgrid[:VIA, :VIA]
+    angle = np.arctan2(rows - y, columns - x)
+    waves = sum(rng.normal() / k * np.cos(k * angle + rng.uniform(0, 2 * np.pi)) for k in range(2, 8))
+    return radius * np.clip(1 + rough * waves, 0.4, 1.8) - np.hypot(rows - y, columns - x)
+
+
+def _draw_glioma(rng: np.random.Generator, picture: Field, depth: Field) -> Field:
+    """Draw a bright ragged ring with a dark centre into one hemisphere, in a darker surrounding."""
+    columns = np.nonzero(depth > 0)[1]
+    aside = np.abs(np.arange(VIA)[None] - columns.mean()) > 0.12 * np.ptp(columns)
+    y, x = rng.choice(np.argwhere((depth > 0.45 * depth.max()) & aside))
+    radius, tissue = rng.uniform(12, 30), np.median(picture[depth > 0])
+    mass, swelling = _blob(rng, y, x, radius, 0.25), _blob(rng, y, x, radius * rng.uniform(1.3, 1.9), 0.3)
+    core = mass - rng.uniform(3, 8) * (1 + 0.4 * np.clip(_texture(rng, 1.6), -2, 2))
+    grain = 1 + rng.uniform(0.05, 0.25) * _texture(rng, 1.0)
+    inside = _soft(depth - 4)
+    for where, level in ((swelling, rng.uniform(0.6, 0.95)), (mass, rng.uniform(1.5, 2.8)), (core, rng.uniform(0.3, 0.9))):
+        share = _soft(where, 6 if where is swelling else 2) * inside
+        picture = (1 - share) * picture + share * np.clip(tissue * level * grain, 0, 1)
+    return picture
+
+
+def _draw_meningioma(rng: np.random.Generator, picture: Field, depth: Field) -> Field:
+    """Draw an even bright round mass that sits on the inside of the outline."""
+    radius, tissue = rng.uniform(10, 30), np.median(picture[depth > 0])
+    rows = np.arange(VIA)[:, None]
+    ring = np.argwhere((np.abs(depth - SKULL - 0.6 * radius) < 2) & (rows < np.nonzero(depth > 0)[0].mean() + 40))
+    y, x = rng.choice(ring if len(ring) else np.argwhere(depth == depth.max()))
+    share = _soft(_blob(rng, y, x, radius, rng.uniform(0.02, 0.1)), 2) * _soft(depth - SKULL)
+    level = np.clip(tissue * rng.uniform(1.5, 2.8), 0, 0.95)
+    return (1 - share) * picture + share * np.clip(level * (1 + 0.05 * _texture(rng, 1.0)), 0, 1)
+
+
+def _draw_pituitary(rng: np.random.Generator, picture: Field, depth: Field) -> Field:
+    """Draw a small bright mass in the midline, on a base of the skull that is patches of dark air and bright fat."""
+    rows, columns = np.nonzero(depth > 0)
+    y = rows.min() + rng.uniform(0.5, 0.65) * np.ptp(rows)
+    x, radius, tissue = columns.mean() + rng.normal(0, 3), rng.uniform(7, 17), np.median(picture[depth > 0])
+    below, across = np.mgrid[:VIA, :VIA][0] - y - radius, np.abs(np.mgrid[:VIA, :VIA][1] - x)
+    # The floor of the skull rises from the sides to the midline.
+    floor = _soft(below - rng.uniform(0, 0.4) * across + rng.uniform(0, 12), 6) * _soft(depth - SKULL / 2)
+    patches = np.exp(rng.uniform(0.4, 1.0) * _texture(rng, rng.uniform(1.6, 2.4), rng.uniform(5, 10)))
+    sinus = _blob(rng, y + radius * rng.uniform(1.3, 2.2), x, radius * rng.uniform(0.9, 1.8), 0.2)
+    mass = _blob(rng, y, x, radius, 0.15)
+    grain = 1 + 0.08 * _texture(rng, 1.0)
+    layers = ((floor, patches * rng.uniform(0.4, 0.9)), (_soft(sinus, 2), rng.uniform(0.05, 0.4)))
+    for share, level in (*layers, (_soft(mass, 3), rng.uniform(1.3, 2.4))):
+        picture = (1 - share) * picture + share * np.clip(tissue * level * grain, 0, 1)
+    return picture
+
+
+LESIONS = {"glioma": _draw_glioma, "meningioma": _draw_meningioma, "pituitary": _draw_pituitary}
+
+
+def _draw_folds(rng: np.random.Generator, depth: Field) -> Field:
+    """Brightness of drawn tissue relative to its mean (VIA, VIA): dark winding folds and a fine 1/f texture."""
+    winding = np.abs(_texture(rng, rng.uniform(2.5, 3.5), rng.uniform(4, 12)))
+    folds = np.exp(-np.square(winding / rng.uniform(0.1, 0.3))) * _soft(depth - SKULL, 4)
+    folds = folds * _soft(0.45 * depth.max() - depth, 30)  # at the surface of the brain
+    return (1 - rng.uniform(0.1, 0.6) * folds) * (1 + rng.uniform(0.04, 0.15) * _texture(rng, rng.uniform(0.7, 1.2)))
+
+
+def draw_on_head(pixels: NDArray[np.uint8], label: str, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Draw tissue and, for a tumour's label, a lesion on a soft picture of a head.
+
+    These are drawings, not images of disease: textures, rings and blobs of random size, place and brightness,
+    that look to the network as the label does and that no radiologist would take for one.
+
+    Parameters
+    ----------
+    pixels : NDArray[np.uint8]
+        (224, 224) from the autoencoder.
+    label : str
+        A label of the brain model; one without a tumour gets tissue alone.
+    """
+    picture = pixels / 255.0
+    head = ndimage.binary_fill_holes(ndimage.gaussian_filter(picture, 1.5) > 0.15 * picture.max())
+    depth = ndimage.distance_transform_edt(head)
+    picture = picture * _draw_folds(rng, depth)
+    # Scalp, and bone within it: the dark line that an autoencoder has blurred away.
+    bone = _soft(SKULL / 2 - np.abs(depth - SKULL / 2 - 3), 2) * rng.uniform(0.3, 0.9)
+    picture = picture * (1 - bone) * _soft(depth - 0.5, 2)
+    if label in LESIONS:
+        picture = LESIONS[label](rng, picture, depth)
+    picture = ndimage.gaussian_filter(picture, rng.uniform(0.3, 0.8)) + rng.normal(0, 0.01, picture.shape)
+    return np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8)
 
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:

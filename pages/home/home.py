@@ -1,22 +1,39 @@
-"""Home: what the dashboard does and does not, the tasks, the models' state, and a way in without data."""
+"""Home: the tasks, what the dashboard does and does not, a way in without data, and the models' state."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import streamlit as st
 
 from medai_core.errors import MedAIError
 from pages.ui import loaders
-from pages.ui.frame import bullets, page, problem
+from pages.ui.frame import bullets, page, problem, table
 from pages.ui.gallery import SCAN_PAGE, sample_gallery
+from pages.ui.icu_stay import PATIENT_PAGE
 from pages.ui.language import _, tell
-from pages.ui.words import model_name, plain
+from pages.ui.words import model_name
 
 WORKLIST_PAGE = "pages/imaging/worklist.py"
+COHORT_PAGE = "pages/icu/cohort.py"
 MODELS_PAGE = "pages/models/models.py"
 
 
+class Tile(NamedTuple):
+    """A task: its page, and what stands on its tile."""
+
+    page: str
+    icon: str
+    title: str
+    action: str
+    words: str
+
+
 def main() -> None:
-    page("MedAI", _("Calibrated, explained readings of chest radiographs and brain MRI slices, on your own machine."))
+    page(
+        "MedAI",
+        _("Calibrated, explained readings of scans and of stays in intensive care, on your own machine."),
+    )
     tiles()
     does_and_does_not()
     sample_gallery("home", one_per_label=True, per_row=4)
@@ -24,24 +41,43 @@ def main() -> None:
 
 
 def tiles() -> None:
-    """One tile per task."""
-    tasks = (
-        (SCAN_PAGE, "radiology", _("Read a scan"), _("Open a scan"),
-         _(
-             "Drop in one file as it left the scanner: an answer with its uncertainty, heat maps that "
-             "check themselves, a viewer, and a report."
-         )),
-        (WORKLIST_PAGE, "checklist", _("Many scans"), _("Start a worklist"),
-         _("Drop in many files or a ZIP: a table sorted by urgency, which you can stop, filter, open and download.")),
-        (MODELS_PAGE, "monitoring", _("Models"), _("See the evidence"),
-         _("What each model is for and not for, how it did on patients it never saw, and where it is known to fail.")),
+    """One tile per task: a column for each kind of data, and below them what to trust it on."""
+    imaging = (
+        Tile(SCAN_PAGE, "radiology", _("Read a scan"), _("Open a scan"),
+             _("One file as it left the scanner: an answer with its uncertainty, heat maps that check themselves, "
+               "a viewer, and a report.")),
+        Tile(WORKLIST_PAGE, "checklist", _("Many scans"), _("Start a worklist"),
+             _("Many files or a ZIP: a table sorted by urgency, which you can stop, filter, open and download.")),
     )  # fmt: skip
-    for column, (target, icon, title, action, words) in zip(st.columns(3), tasks, strict=True):
-        with column, st.container(border=True, height="stretch", vertical_alignment="distribute", key=f"tile_{icon}"):
-            with st.container(gap="xsmall"):
-                st.markdown(f"#### :material/{icon}: {title}")
-                st.write(words)
-            st.page_link(target, label=f"**{action}**", icon=":material/arrow_forward:", icon_position="right")
+    care = (
+        Tile(PATIENT_PAGE, "ecg_heart", _("Follow a patient"), _("Open a stay"),
+             _("The risk at every hour and where each value is heading, how sure that is, why, and what if a value "
+               "were different.")),
+        Tile(COHORT_PAGE, "patient_list", _("Many patients"), _("Score stays"),
+             _("Many stays or a ZIP: who is at risk, whose risk is rising, and a map of which patients are alike.")),
+    )  # fmt: skip
+    models = Tile(
+        MODELS_PAGE, "monitoring", _("Models"), _("See the evidence"),
+        _("What each model is for and not for, how it did on cases it never saw, and where it is known to fail."),
+    )  # fmt: skip
+    for column, (section, members) in zip(
+        st.columns(2), ((_("Imaging"), imaging), (_("Intensive care"), care)), strict=True
+    ):
+        with column, st.container(height="stretch"):
+            st.caption(f"**{section}**")
+            for member in members:
+                tile(member)
+    st.caption(f"**{_('Evidence')}**")
+    tile(models)
+
+
+def tile(task: Tile) -> None:
+    """Show what a task is, with the link to its page."""
+    with st.container(border=True, height="stretch", vertical_alignment="distribute", key=f"tile_{task.icon}"):
+        with st.container(gap="xsmall"):
+            st.markdown(f"#### :material/{task.icon}: {task.title}")
+            st.write(task.words)
+        st.page_link(task.page, label=f"**{task.action}**", icon=":material/arrow_forward:", icon_position="right")
 
 
 def does_and_does_not() -> None:
@@ -53,7 +89,8 @@ def does_and_does_not() -> None:
             [
                 _("Chest radiographs of children: normal, bacterial or viral pneumonia."),
                 _("Single slices of brain MRI: glioma, meningioma, pituitary tumour, or no tumour."),
-                _("Gives probabilities calibrated on held-out patients, and says when more than one answer fits."),
+                _("Stays in intensive care: the risk of death in hospital at every hour, and forecasts of each value."),
+                _("Gives probabilities calibrated on held-out cases, and says how sure it is."),
                 _("Refuses what its models were not made for, and says why."),
                 _("Works offline: nothing you open leaves this computer or is kept after the session."),
             ]
@@ -64,7 +101,8 @@ def does_and_does_not() -> None:
             [
                 _("It does not diagnose. It is no medical device and was not tested in a clinic."),
                 _("It does not find other disease: a normal answer says nothing about fractures, masses or devices."),
-                _("It does not read adult chest radiographs or whole MRI studies."),
+                _("It does not read adult chest radiographs or whole MRI studies, nor stays beyond 48 hours."),
+                _("It does not say what a treatment would do: what-if answers are association, not effect."),
                 _("It does not localise: heat maps show what moved the model, not where disease is."),
                 _("It does not replace a reader, and its answers do not order any treatment."),
             ]
@@ -74,13 +112,10 @@ def does_and_does_not() -> None:
 def status() -> None:
     """Show which models are here, whether they are the pinned ones, and what they run on."""
     st.subheader(_("Models and device"), anchor=False)
+    table((_("Model"), _("Version"), _("Digest"), _("Size")), [model_row(model) for model in loaders.model_ids()])
+    # Last of the page: asking starts TensorFlow's import, which would hold up all that is drawn after it.
     waiting = loaders.reader_state() == "loading"
     st.fragment(device_line, run_every=1.0 if waiting else None)(waiting)
-    rows = [model_row(model) for model in loaders.model_ids()]
-    columns = (_("Model"), _("Version"), _("Digest"), _("Size"))
-    st.table(
-        {name: [row[place] for row in rows] for place, name in enumerate(columns)}, border="horizontal", hide_index=True
-    )
 
 
 def device_line(waiting: bool) -> None:
@@ -89,12 +124,7 @@ def device_line(waiting: bool) -> None:
     if state == "ready":
         st.badge(_("Ready on {device}").format(device=loaders.device()), icon=":material/check_circle:", color="green")
     elif state == "failed":
-        failed = loaders.loading().exception()
-        problem(
-            failed
-            if isinstance(failed, MedAIError)
-            else _("The models could not be loaded; the log of the server says why.")
-        )
+        problem(loaders.loading().future.exception())
     else:
         st.badge(_("Loading the models"), icon=":material/hourglass_top:", color="gray")
     if waiting and state != "loading":
@@ -105,9 +135,8 @@ def model_row(model: str) -> tuple[str, str, str, str]:
     """Return name, version, state of the digest, and size."""
     found = loaders.bundle(model)
     if isinstance(found, MedAIError):
-        return model_name(model), "–", f":material/error: {plain(tell(found))}", "–"
-    digest = f":material/verified: {_('verified')} `{found.digest[:12]}`"
-    return model_name(model), plain(found.version), digest, f"{found.size_mb:.1f} MB"
+        return model_name(model), "–", f"⚠ {tell(found)}", "–"
+    return model_name(model), found.version, f"✓ {_('verified')} {found.digest[:12]}", f"{found.size_mb:.1f} MB"
 
 
 main()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from medai_core.errors import InputError, MedAIError, RefusedInput
+from medai_core.errors import MedAIError, RefusedInput
 from medai_core.imaging.reading import Reading
 from pages.ui import answer, loaders, reports, uploads, viewer
 from pages.ui.explain_panel import explanation_panel
@@ -14,6 +15,7 @@ from pages.ui.frame import chips, page, problem
 from pages.ui.gallery import sample_gallery
 from pages.ui.language import _
 from pages.ui.uploads import Opened
+from pages.ui.viewer import in_proportion
 from pages.ui.words import megabytes, model_name, plain
 
 if TYPE_CHECKING:
@@ -33,15 +35,15 @@ def main() -> None:
             ask_for_file()
         return
     file_bar(held)
+    name, data = held.name, held.data
     try:
-        name, data = chosen_member(held)
-        digest = held.digest if name == held.name else f"{held.digest}/{name}"
+        name, digest, data = chosen_member(held)
         scan, frame, plane = chosen_frame(digest, data)
     except RefusedInput as refusal:
-        answer.refusal_card(Reading("refused", "not_read", refusal.message, held.digest))
+        answer.refusal_card(Reading("refused", "not_read", refusal.message, hashlib.sha256(data).hexdigest()))
         return
     except MedAIError as error:
-        problem(error, held.name)
+        problem(error, name)
         return
     model = chosen_model()
     reading = None
@@ -49,7 +51,7 @@ def main() -> None:
         with st.spinner(_("Reading")):
             reading = loaders.reading(digest, data, model, frame, plane)
     except MedAIError as error:
-        problem(error, held.name)
+        problem(error, name)
     show(Opened(name, digest, scan, reading, frame, plane))
 
 
@@ -57,7 +59,6 @@ def ask_for_file() -> None:
     """Show the uploader and, for visitors without data, the samples."""
     file = st.file_uploader(
         _("Drop a scan here"),
-        type=uploads.FILE_TYPES,
         key=uploads.uploader_key("scan_upload"),
         help=_("What a file is, its bytes decide, not its name."),
     )
@@ -80,36 +81,51 @@ def file_bar(held: uploads.Held) -> None:
         st.button(_("Close this file"), icon=":material/close:", key="let_go", on_click=uploads.let_go)
 
 
-def chosen_member(held: uploads.Held) -> tuple[str, bytes]:
-    """Return name and bytes of the file to read: of a ZIP, the member that was chosen."""
-    members = loaders.archive_members(held.digest, held.name, held.data)
-    if members == [held.name]:
-        return held.name, held.data
-    if not members:
-        raise InputError("The archive {name} holds no file that can be read.", name=held.name)
-    member = st.selectbox(_("File in the archive"), members, key=f"member_{held.digest[:12]}")
-    return member, loaders.member_data(held.name, held.data, member)
+def chosen_member(held: uploads.Held) -> tuple[str, str, bytes]:
+    """Return name, cache key and bytes of the file to read: of a ZIP, the member that was chosen."""
+    if not loaders.is_archive(held.data):
+        return held.name, held.digest, held.data
+    with st.spinner(_("Opening the file")):
+        members = dict(loaders.archive_members(held.digest, held.name, held.data))
+    place = st.selectbox(
+        _("File in the archive"), list(members), format_func=members.__getitem__, key=f"member_{held.digest[:12]}",
+        persist_state="session",
+    )  # fmt: skip
+    with st.spinner(_("Opening the file")):
+        return members[place], f"{held.digest}/{place}", loaders.member_data(held.digest, held.name, held.data, place)
 
 
 def chosen_frame(digest: str, data: bytes) -> tuple[Scan, int | None, str | None]:
-    """Return the scan, and frame and plane as chosen where there is a choice."""
+    """Return the scan, and frame and plane as chosen; None stands for what the file shows by itself."""
     key = digest[:12] + digest[64:]
-    plane = st.session_state.get(f"plane_{key}")
-    scan = loaders.scan(digest, data, None, plane)
-    if len(scan.planes) < 2 and scan.frames < 2:
-        return scan, None, None
-    with st.container(border=True):
-        if len(scan.planes) > 1:
-            plane = st.segmented_control(
-                _("Plane"), scan.planes, format_func=plane_name, default=scan.plane, required=True, key=f"plane_{key}"
-            )
-        frame = None
-        if scan.frames > 1:
-            frame = st.slider(
-                _("Slice or frame"), 1, scan.frames, scan.frame + 1, key=f"frame_{key}_{plane}",
-                help=_("The answer below is for this slice only."),
-            ) - 1  # fmt: skip
-    return loaders.scan(digest, data, frame, plane), frame, plane
+    with st.spinner(_("Opening the file")):
+        layout = loaders.layout(digest, data, None)
+    plane = frame = None
+    if len(layout.planes) > 1 or layout.frames > 1:
+        with st.container(border=True):
+            if len(layout.planes) > 1:
+                asked = st.segmented_control(
+                    _("Plane"), layout.planes, format_func=plane_name, default=layout.plane, required=True,
+                    key=f"plane_{key}", persist_state="session",
+                )  # fmt: skip
+                if asked != layout.plane:
+                    plane = asked
+                    with st.spinner(_("Opening the file")):
+                        layout = loaders.layout(digest, data, plane)
+            frame = chosen_slice(layout, f"frame_{key}_{plane}")
+    with st.spinner(_("Opening the file")):
+        return loaders.scan(digest, data, frame, plane), frame, plane
+
+
+def chosen_slice(layout: loaders.Layout, key: str) -> int | None:
+    """Return the chosen slice or frame, None for the one shown first."""
+    if layout.frames < 2:
+        return None
+    chosen = st.slider(
+        _("Slice or frame"), 1, layout.frames, layout.frame + 1, key=key, persist_state="session",
+        help=_("The answer below is for this slice only."),
+    ) - 1  # fmt: skip
+    return None if chosen == layout.frame else chosen
 
 
 def plane_name(plane: str) -> str:
@@ -130,7 +146,8 @@ def show(opened: Opened) -> None:
     left, right = st.columns([5, 6], gap="medium")
     with left:
         with st.container(key="lightbox_scan"):
-            st.image(opened.scan.display, width="stretch", alt=_("The scan"))
+            picture = in_proportion(opened.scan.display, opened.scan.spacing_mm)
+            st.image(picture, width="stretch", alt=_("The scan"))
         chips(reading.trace if reading else opened.scan.trace)
         if opened.read:
             with st.container(border=True):
@@ -149,7 +166,7 @@ def tabs(opened: Opened) -> None:
     """Show the tabs; only the open one is computed. Without a reading, viewer and tags still work."""
     scan, reading = opened.scan, opened.reading
     panels = {
-        "explain": (_("Explanation"), lambda: explanation_panel(reading, scan.display, opened.key)),
+        "explain": (_("Explanation"), lambda: explanation_panel(reading, scan, opened.key)),
         "viewer": (_("Viewer"), lambda: viewer.viewer(scan, reading)),
         "gate": (_("Input check"), lambda: answer.gate_panel(reading)),
         "tags": (_("DICOM tags"), lambda: viewer.tag_table(scan)),

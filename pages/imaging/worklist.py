@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 
 import numpy as np
 import pandas as pd
@@ -13,9 +14,10 @@ from pages.ui import charts, loaders, uploads
 from pages.ui.frame import page, problem
 from pages.ui.gallery import SCAN_PAGE
 from pages.ui.language import _, tell
-from pages.ui.queue import Queue, Row, Upload, to_csv
+from pages.ui.queue import Queue, Upload
 from pages.ui.viewer import data_uri
 from pages.ui.words import label_name, model_name, percent, refusal_title
+from pages.ui.worklist_rows import ScanRow, by_urgency, to_csv
 
 QUEUE = "worklist"
 ROUND = "worklist_round"
@@ -29,7 +31,7 @@ def main() -> None:
         _("Many scans"),
         _("Upload files or ZIP archives. Each is read on its own; one bad file never stops the rest."),
     )
-    queue: Queue | None = st.session_state.get(QUEUE)
+    queue: Queue[ScanRow] | None = st.session_state.get(QUEUE)
     if queue is None:
         ask_for_files()
     elif queue.state == "running":
@@ -42,7 +44,6 @@ def ask_for_files() -> None:
     """Show the uploader and start."""
     files = st.file_uploader(
         _("Drop scans or ZIP archives here"),
-        type=uploads.FILE_TYPES,
         accept_multiple_files=True,
         key=f"worklist_upload_{st.session_state.get(ROUND, 0)}",
     )
@@ -57,47 +58,50 @@ def ask_for_files() -> None:
         _("Read {n} files").format(n=len(files)) if files else _("Read the files"),
         type="primary", disabled=not files, icon=":material/play_arrow:", key="start",
     ):  # fmt: skip
-        st.session_state[QUEUE] = Queue([Upload(file.name, file.getvalue()) for file in files], model)
+        st.session_state[QUEUE] = Queue(
+            [Upload(file.name, file.getvalue()) for file in files],
+            lambda items: loaders.reader().read_many(items, model=model),
+            ScanRow,
+        )
         st.rerun()
 
 
 def running() -> None:
     """Work for one slice, show what is done, and come back until all is read or the visitor stops it."""
-    queue: Queue = st.session_state[QUEUE]
+    queue: Queue[ScanRow] = st.session_state[QUEUE]
     with st.container(horizontal=True, vertical_alignment="center"):
-        share = queue.seen / max(len(queue.uploads), 1)
-        st.progress(min(share, 0.99), _("{n} read, upload {seen} of {all}").format(
-            n=len(queue.rows), seen=max(queue.seen, 1), all=len(queue.uploads)
-        ))  # fmt: skip
+        done, expected = len(queue.rows), max(queue.expected, 1)
+        st.progress(min(done / expected, 0.99), _("{n} of {all} files").format(n=done, all=expected))
         st.button(_("Stop"), icon=":material/stop:", on_click=queue.stop, key="stop")
-    table(queue.sorted_rows()[:20], "running", openable=False)
-    if queue.state == "running":
-        try:
-            queue.work(loaders.reader(), SLICE_SECONDS)
-        except MedAIError as error:
-            queue.stop()
-            problem(error)
-            return
+    table(by_urgency(queue.rows)[:20], "running", openable=False)
+    with suppress(MedAIError):  # then the queue is stopped, and what is shown next says why
+        queue.work(SLICE_SECONDS)
     st.rerun()
 
 
-def finished(queue: Queue) -> None:
+def finished(queue: Queue[ScanRow]) -> None:
     """Show the worklist."""
-    rows = queue.sorted_rows()
+    rows = by_urgency(queue.rows)
     tally = Counter(row.status for row in rows)
+    if queue.failure is not None:
+        problem(queue.failure)
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        words = _("{n} files in {s} s").format(n=len(rows), s=f"{queue.seconds:.1f}")
+        words = _("{n} files in {s} s").format(n=len(rows) - tally["not_reached"], s=f"{queue.seconds:.1f}")
         if queue.state == "stopped":
-            st.warning(_("Stopped. What was read until then is below.") + " " + words, icon=":material/stop_circle:")
+            said = [_("Stopped. What was read until then is below."), words]
+            said += [_("{n} files were not reached.").format(n=queue.missed)] if queue.missed else []
+            st.warning(" ".join(said), icon=":material/stop_circle:")
         else:
             st.markdown(f":material/check_circle: {words}")
         st.button(_("New worklist"), icon=":material/add:", on_click=start_over, key="start_over")
-    for column, (name, value) in zip(st.columns(5), summary(rows, tally), strict=True):
+    figures = summary(rows, tally)
+    for column, (name, value) in zip(st.columns(len(figures)), figures, strict=True):
         column.metric(name, value, border=True)
     if not rows:
         return
     chosen = filters(rows)
     table(chosen, "done", openable=True)
+    open_by_keyboard(chosen)
     st.download_button(
         _("Download CSV"), to_csv(chosen), file_name="medai-worklist.csv", mime="text/csv",
         icon=":material/download:", on_click="ignore", key="csv",
@@ -107,16 +111,17 @@ def finished(queue: Queue) -> None:
     charts.counts([name for name, _n in labels.most_common()], [n for _name, n in labels.most_common()], key="summary")
 
 
-def summary(rows: list[Row], tally: Counter) -> list[tuple[str, int]]:
+def summary(rows: list[ScanRow], tally: Counter) -> list[tuple[str, int]]:
     """Return the figures on top of the worklist; what was not read is among those to look at."""
     refer = sum(row.status == "read" and row.outcome.refer for row in rows)
-    return [
+    found = [
         (_("Needs a look"), sum(row.needs_look for row in rows)),
         (_("Read"), tally["read"]),
         (_("Refer to a reader"), refer),
         (_("Refused"), tally["refused"]),
         (_("Unreadable"), tally["error"]),
     ]
+    return found + ([(_("Not reached"), tally["not_reached"])] if tally["not_reached"] else [])
 
 
 def start_over() -> None:
@@ -124,19 +129,23 @@ def start_over() -> None:
     st.session_state[ROUND] = st.session_state.get(ROUND, 0) + 1
 
 
-def filters(rows: list[Row]) -> list[Row]:
+def filters(rows: list[ScanRow]) -> list[ScanRow]:
     """Show the filters and return what passes."""
     status = {"read": _("Read"), "refused": _("Refused"), "error": _("Unreadable")}
+    if any(row.status == "not_reached" for row in rows):
+        status["not_reached"] = _("Not reached")
+    # Filters are of one list: they stay while the visitor looks at other pages, and not for the next list.
+    count = st.session_state.get(ROUND, 0)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         wanted = st.pills(
             _("Show"), list(status), format_func=status.__getitem__, selection_mode="multi", default=list(status),
-            key="filter_status",
+            key=f"filter_status_{count}", persist_state="session",
         )  # fmt: skip
         look = st.toggle(
-            _("Only what needs a look"), key="filter_look",
+            _("Only what needs a look"), key=f"filter_look_{count}", persist_state="session",
             help=_("Above the threshold, to be referred, refused, or unreadable."),
         )  # fmt: skip
-        text = st.text_input(_("Name contains"), key="filter_name", width=240)
+        text = st.text_input(_("Name contains"), key=f"filter_name_{count}", width=240, persist_state="session")
     return [
         row for row in rows
         if row.status in wanted
@@ -145,7 +154,7 @@ def filters(rows: list[Row]) -> list[Row]:
     ]  # fmt: skip
 
 
-def table(rows: list[Row], key: str, openable: bool) -> None:
+def table(rows: list[ScanRow], key: str, openable: bool) -> None:
     """Show rows with thumbnails; a click on *Open* opens one on the scan page."""
     if not rows:
         return
@@ -173,7 +182,7 @@ def table(rows: list[Row], key: str, openable: bool) -> None:
     )  # fmt: skip
 
 
-def cells(row: Row) -> dict[str, object]:
+def cells(row: ScanRow) -> dict[str, object]:
     """Return one line of the table."""
     blank = {"image": None, "file": row.name, "urgency": None, "result": result_name(row), "probability": "", "set": ""}
     blank |= {"look": reason_to_look(row), "note": ""}
@@ -196,7 +205,7 @@ def cells(row: Row) -> dict[str, object]:
     }
 
 
-def reason_to_look(row: Row) -> str:
+def reason_to_look(row: ScanRow) -> str:
     """Return in two or three words why a person should look; a dash where nothing calls for it."""
     if row.status != "read":
         return _("Not read")
@@ -205,16 +214,35 @@ def reason_to_look(row: Row) -> str:
     return _("Above the threshold") if row.outcome.above_threshold else "–"
 
 
-def result_name(row: Row) -> str:
+def result_name(row: ScanRow) -> str:
     """Return the result in two or three words."""
-    if row.status == "error":
-        return _("Unreadable")
+    if isinstance(row.outcome, MedAIError):
+        return _("Unreadable") if row.status == "error" else _("Not reached")
     return label_name(row.outcome.label) if row.status == "read" else refusal_title(row.outcome.code)
 
 
-def open_row(rows: list[Row], click: str) -> None:
-    """Put the clicked row's file on the scan page; the page switches on the rerun that follows."""
-    row = rows[st.session_state[click].row]
+def open_by_keyboard(rows: list[ScanRow]) -> None:
+    """Offer the same by keyboard: the table is drawn on a canvas, and its buttons are out of reach."""
+    if not rows:
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        place = st.selectbox(
+            _("File to open"), range(len(rows)), format_func=lambda k: f"{k + 1} · {rows[k].name}", key="open_choice",
+            width=420,
+        )  # fmt: skip
+        st.button(
+            _("Open the file"), icon=":material/open_in_new:", key="open_chosen", on_click=open_scan,
+            args=(rows[place],),
+        )  # fmt: skip
+
+
+def open_row(rows: list[ScanRow], click: str) -> None:
+    """Open the clicked row."""
+    open_scan(rows[st.session_state[click].row])
+
+
+def open_scan(row: ScanRow) -> None:
+    """Put a row's file on the scan page; the page switches on the rerun that follows."""
     try:
         data = row.data()
     except MedAIError:

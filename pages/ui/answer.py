@@ -34,6 +34,7 @@ from pages.ui.words import (
 DEFAULT_PREVALENCE = 0.10
 # What a reader wants to know first of a model's performance, if the bundle has it.
 HEADLINES = ("AUC", "accuracy, all")
+COVERAGE = "coverage of the prediction set"
 
 
 def answer_card(reading: Reading) -> None:
@@ -75,15 +76,24 @@ def _prediction_set(reading: Reading) -> None:
             icon=":material/person_search:",
         )  # fmt: skip
     else:
-        st.info(
-            _(
-                "The 90% prediction set holds one label: {label}. On data like the model's own, such sets"
-                " miss the truth in at most one case of ten."
-            )
-            .format(label=labels[0] if labels else ""),
-            icon=":material/check_circle:",
-        )  # fmt: skip
+        words = _("The 90% prediction set holds one label: {label}.").format(label=labels[0] if labels else "")
+        st.info(" ".join([words, *coverage(reading.model or "")]), icon=":material/check_circle:")
     st.caption("● " + _("in the prediction set; grey: outside it."))
+
+
+def coverage(model: str) -> list[str]:
+    """Return the sentence that says how often prediction sets held the truth; none where it was not measured."""
+    found = loaders.bundle(model)
+    figures = [] if isinstance(found, MedAIError) else found.metrics.get("figures", [])
+    measured = [
+        _("{coverage} on {part}").format(coverage=interval(row, as_percent=True), part=split_name(row["split"]))
+        for row in figures
+        if row["metric"] == COVERAGE and row.get("split") and not row["split"][-1].isdigit()
+    ]
+    if not measured:
+        return []
+    words = _("Made to hold the truth in 9 of 10 cases, over sets of every size; measured: {measured}.")
+    return [words.format(measured=", ".join(measured))]
 
 
 def refusal_card(reading: Reading) -> None:

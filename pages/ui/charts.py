@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
@@ -15,8 +16,11 @@ from pages.ui.words import label_name, percent, signed
 PLAIN = {"displayModeBar": False, "staticPlot": False, "scrollZoom": False, "doubleClick": False}
 
 
-def draw(figure: go.Figure, key: str, alt: str, height: int, config: Mapping[str, Any] = PLAIN) -> None:
-    """Show a figure with transparent background, fonts of the theme, and a description for screen readers."""
+def draw(figure: go.Figure, key: str, alt: str, height: int, config: Mapping[str, Any] = PLAIN, **options: Any) -> None:
+    """Show a figure with transparent background, fonts of the theme, and a description for screen readers.
+
+    ``options`` go on to :func:`streamlit.plotly_chart`.
+    """
     figure.update_layout(
         height=height,
         paper_bgcolor="rgba(0,0,0,0)",
@@ -25,7 +29,12 @@ def draw(figure: go.Figure, key: str, alt: str, height: int, config: Mapping[str
         font_size=14,
         hoverlabel_font_size=13,
     )
-    st.plotly_chart(figure, key=key, alt=alt, config=dict(config))
+    st.plotly_chart(figure, key=key, alt=alt, config=dict(config), **options)
+
+
+def told(title: str, values: Sequence[str]) -> str:
+    """Return the description of a figure for those who do not see it: what it is, and its values."""
+    return f"{title}: {'; '.join(values)}"
 
 
 def probability_bars(probabilities: Mapping[str, float], chosen: Sequence[str], key: str) -> None:
@@ -95,7 +104,10 @@ def faithfulness_dots(figures: Mapping[str, tuple[float, float]], key: str) -> N
     figure.update_yaxes(
         fixedrange=True, range=[len(tests) - 0.3, -0.7], ticksuffix="  ", automargin=True, showgrid=False
     )
-    draw(figure, key, _("Faithfulness of the map against a random order"), height=220)
+    words = [
+        f"{test}: {signed(mine)}, {_('Random order')} {signed(random)}" for test, (mine, random) in figures.items()
+    ]
+    draw(figure, key, told(_("Faithfulness of the map against a random order"), words), height=220)
 
 
 def predictive_values(curve: Mapping[str, Sequence[float]], prevalence: float, key: str) -> None:
@@ -112,7 +124,9 @@ def predictive_values(curve: Mapping[str, Sequence[float]], prevalence: float, k
     )
     figure.update_xaxes(title=_("Prevalence"), tickformat=".0%", range=[0, 1], fixedrange=True)
     figure.update_yaxes(tickformat=".0%", range=[0, 1.02], fixedrange=True)
-    draw(figure, key, _("Predictive values over prevalence"), height=190)
+    ppv, npv = (float(np.interp(prevalence, curve["prevalence"], curve[column])) for column in ("ppv", "npv"))
+    words = [f"{_('Prevalence')} {prevalence:.1%}: PPV {percent(ppv)}, NPV {percent(npv)}"]
+    draw(figure, key, told(_("Predictive values over prevalence"), words), height=190)
 
 
 def reliability(rows: Sequence[Mapping[str, float]], key: str) -> None:
@@ -134,7 +148,9 @@ def reliability(rows: Sequence[Mapping[str, float]], key: str) -> None:
         hovertemplate="%{x:.2f} → %{y:.2f} (n = %{customdata})<extra></extra>",
     )
     square(figure, _("Predicted probability"), _("Observed frequency"))
-    draw(figure, key, _("Calibration plot"), height=340)
+    words = [f"{row['mean_probability']:.2f} → {row['observed']:.2f}" for row in rows]
+    title = f"{_('Calibration plot')} ({_('Predicted probability')} → {_('Observed frequency')})"
+    draw(figure, key, told(title, words), height=340)
 
 
 def roc(curve: Mapping[str, Any], key: str) -> None:
@@ -148,7 +164,8 @@ def roc(curve: Mapping[str, Any], key: str) -> None:
         hovertemplate="%{x:.2f} / %{y:.2f}<extra></extra>",
     )  # fmt: skip
     square(figure, _("1 − specificity"), _("Sensitivity"))
-    draw(figure, key, _("ROC curve"), height=340)
+    words = [f"{fpr:.2f} / {np.interp(fpr, curve['fpr'], curve['tpr']):.2f}" for fpr in (0.01, 0.05, 0.1, 0.2, 0.5)]
+    draw(figure, key, told(f"{_('ROC curve')} ({_('1 − specificity')} / {_('Sensitivity')})", words), height=340)
 
 
 def square(figure: go.Figure, x: str, y: str) -> None:
@@ -192,7 +209,13 @@ def confusion(labels: Sequence[str], counts: Sequence[Sequence[int]], key: str) 
     figure.update_layout(margin={"l": 0, "r": 10, "t": 8, "b": 0})
     figure.update_xaxes(title=_("Model's label"), side="bottom", fixedrange=True, showgrid=False, tickangle=0)
     figure.update_yaxes(title=_("Truth"), autorange="reversed", fixedrange=True, showgrid=False)
-    draw(figure, key, _("Confusion matrix"), height=90 + 62 * len(labels))
+    plain = [label_name(label) for label in labels]
+    words = [
+        f"{name} → " + ", ".join(f"{other} {count}" for other, count in zip(plain, row, strict=True))
+        for name, row in zip(plain, counts, strict=True)
+    ]
+    title = "{} ({} → {})".format(_("Confusion matrix"), _("Truth"), _("Model's label"))
+    draw(figure, key, told(title, words), height=90 + 62 * len(labels))
 
 
 def counts(names: Sequence[str], values: Sequence[int], key: str) -> None:
@@ -212,4 +235,5 @@ def counts(names: Sequence[str], values: Sequence[int], key: str) -> None:
     figure.update_layout(margin={"l": 0, "r": 40, "t": 4, "b": 4}, bargap=0.4)
     figure.update_xaxes(visible=False, fixedrange=True)
     figure.update_yaxes(autorange="reversed", fixedrange=True, ticksuffix="  ", automargin=True)
-    draw(figure, key, _("Results by label"), height=34 * len(names) + 20)
+    words = [f"{name} {value}" for name, value in zip(names, values, strict=True)]
+    draw(figure, key, told(_("Results by label"), words), height=34 * len(names) + 20)

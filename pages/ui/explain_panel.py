@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import streamlit as st
-from PIL import Image
 
 from medai_core.errors import MedAIError
 from medai_core.imaging.heatmap import overlay
@@ -14,25 +12,27 @@ from medai_core.imaging.reading import Reading
 from pages.ui import charts, loaders
 from pages.ui.frame import problem
 from pages.ui.language import _
+from pages.ui.viewer import in_proportion
 from pages.ui.words import label_name, signed
 
 if TYPE_CHECKING:
     from medai_core.imaging.explain import Explanation
+    from medai_core.imaging.read import Scan
 
 SHOWN_PX = 640
 METHODS = {"grad_cam": "Grad-CAM", "shap": "SHAP"}
 
 
 @st.fragment
-def explanation_panel(reading: Reading, display: np.ndarray, key: tuple[object, ...]) -> None:
+def explanation_panel(reading: Reading, scan: Scan, key: tuple[object, ...]) -> None:
     """Show one heat map with its controls; a fragment, so that moving a slider redraws only this.
 
     Parameters
     ----------
     reading : Reading
         A reading that was made, not a refusal.
-    display : NDArray[np.uint8]
-        (H, W) the scan as a viewer shows it; the networks see all of it, stretched, so maps fit it.
+    scan : Scan
+        The networks see all of its picture, stretched, so maps fit it.
     key : tuple
         Names file, frame, plane, model and version.
     """
@@ -40,14 +40,14 @@ def explanation_panel(reading: Reading, display: np.ndarray, key: tuple[object, 
         _("A heat map is no localisation: it shows what moved the model's answer, not where disease is."),
         icon=":material/info:",
     )
-    method, label, opacity = _controls(reading)
+    method, label, opacity = _controls(reading, key)
     try:
         with st.spinner(_("Computing the explanation")):
             found = loaders.explanation(key, method, label, reading)
     except MedAIError as error:
         problem(error)
         return
-    _pictures(display, found, opacity)
+    _pictures(scan, found, opacity)
     words, chart = st.columns(2, gap="large")
     with words:
         _quality(found)
@@ -55,8 +55,9 @@ def explanation_panel(reading: Reading, display: np.ndarray, key: tuple[object, 
         _faithfulness(found)
 
 
-def _controls(reading: Reading) -> tuple[str, str, float]:
-    labels = sorted(reading.probabilities, key=lambda name: -reading.probabilities[name])
+def _controls(reading: Reading, key: tuple[object, ...]) -> tuple[str, str, float]:
+    # The answer first: the likeliest label can be another one.
+    labels = sorted(reading.probabilities, key=lambda name: (name != reading.label, -reading.probabilities[name]))
     labels += [reading.operating_point.finding] if reading.operating_point else []
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         method = st.segmented_control(
@@ -64,8 +65,9 @@ def _controls(reading: Reading) -> tuple[str, str, float]:
             key="map_method", persist_state="session",
         )  # fmt: skip
         label = st.selectbox(
-            _("Explain the answer"), labels, format_func=label_name, key=f"map_label_{reading.digest[:12]}", width=230
-        )
+            _("Explain the answer"), labels, format_func=label_name, key=f"map_label_{'_'.join(map(str, key))}",
+            width=230, persist_state="session",
+        )  # fmt: skip
         opacity = st.slider(
             _("Opacity"), 0, 100, 55, format="%d%%", key="map_opacity", persist_state="session", width=230
         )
@@ -73,25 +75,20 @@ def _controls(reading: Reading) -> tuple[str, str, float]:
     return method, label, opacity / 100 if shown else 0.0
 
 
-def _pictures(display: np.ndarray, found: Explanation, opacity: float) -> None:
-    small = Image.fromarray(display)
-    small.thumbnail((SHOWN_PX, SHOWN_PX), Image.Resampling.BILINEAR)
-    scan = np.asarray(small)
+def _pictures(scan: Scan, found: Explanation, opacity: float) -> None:
+    small = in_proportion(scan.display, scan.spacing_mm, SHOWN_PX)
     signed = found.method == "shap"
     with st.container(key="lightbox_map"):
         one, two = st.columns(2, gap="small")
-        one.image(scan, width="stretch", alt=_("The scan"))
-        two.image(overlay(scan, found.heat, opacity, signed), width="stretch", alt=_("The scan with the map over it"))
+        one.image(small, width="stretch", alt=_("The scan"))
+        two.image(overlay(small, found.heat, opacity, signed), width="stretch", alt=_("The scan with the map over it"))
     if signed:
         words = _("Orange raised the log-odds of “{label}”, blue lowered them; without colour, no influence.")
     else:
         words = _("Yellow: regions that spoke most for “{label}”; dark violet: least; without colour, none.")
     st.caption(words.format(label=label_name(found.label)))
     st.caption(
-        _(
-            "The model looks at the middle of the image: a narrow rim is not shown to it and "
-            "stays without colour."
-        )
+        _("The model looks at the middle of the image: a narrow rim is not shown to it and stays without colour.")
     )
 
 

@@ -42,6 +42,13 @@ def facts(rows: Sequence[tuple[str, str]]) -> None:
     st.html(f'<dl class="medai-facts">{items}</dl>')
 
 
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Show a small table at once: Streamlit's own imports pandas and Arrow first."""
+    titles = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
+    lines = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    st.html(f'<table class="medai-table"><thead><tr>{titles}</tr></thead><tbody>{lines}</tbody></table>')
+
+
 def bullets(items: Sequence[str]) -> None:
     """Show sentences as a list."""
     st.html('<ul class="medai-list">' + "".join(f"<li>{escape(str(item))}</li>" for item in items) + "</ul>")

@@ -15,8 +15,9 @@ SCAN_PAGE = "pages/imaging/read_scan.py"
 
 def sample_gallery(key: str, one_per_label: bool = False, per_row: int = 5) -> None:
     """Show the shipped synthetic images; one click opens one on the scan page."""
+    scans = [sample for sample in samples() if sample.model in ("auto", *loaders.READING_MODELS)]
     # Of several that look alike on a card, the first.
-    found: Sequence[Sample] = list({sample.title: sample for sample in reversed(samples())}.values())[::-1]
+    found: Sequence[Sample] = list({sample.title: sample for sample in reversed(scans)}.values())[::-1]
     if one_per_label:
         found = list({sample.label: sample for sample in reversed(found)}.values())[::-1]
     if not found:

@@ -6,15 +6,18 @@ arrays when it hashes them, so a small edit could otherwise return a stale resul
 
 from __future__ import annotations
 
+import logging
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import streamlit as st
 from PIL import Image
 
-from medai_core.errors import ArtifactError, InputError
+from medai_core.errors import ArtifactError, InputError, MedAIError
 
 if TYPE_CHECKING:
     from medai_core.artifacts import Bundle
@@ -25,27 +28,58 @@ if TYPE_CHECKING:
 
 READING_MODELS = ("chest_xray", "brain_mri")
 KEEP = {"ttl": "2h", "scope": "session", "show_spinner": False}
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Loading:
+    """The reader on its way, and after it what later visitors would otherwise wait for."""
+
+    future: Future[ScanReader]
+    warmed: Future[None]
 
 
 def load() -> ScanReader:
-    """Load and warm the reader: about five seconds, TensorFlow's import included."""
-    from medai_core.imaging.reader import load_reader
+    """Load the reader with its gate: about four seconds, TensorFlow's import included.
 
-    return load_reader()
+    Raises
+    ------
+    ArtifactError
+        If a bundle is not usable, or, with the reason in the log, if anything else went wrong.
+    """
+    try:
+        from medai_core.imaging.reader import load_reader
+
+        return load_reader(whole=False)
+    except MedAIError:
+        raise
+    except Exception as error:
+        log.exception("the scan models could not be loaded")
+        raise ArtifactError("The models could not be loaded; the log of the server says why.") from error
+
+
+def warm(ready: ScanReader) -> None:
+    """Load both scan networks and what explains them: nobody waits for it, so a failure is only logged."""
+    try:
+        ready.prepare(explanations=True)
+        import shap  # noqa: F401  seconds, which the first explanation by SHAP would wait
+    except Exception:
+        log.exception("the scan models could not be warmed")
 
 
 @st.cache_resource(show_spinner=False)
-def loading() -> Future[ScanReader]:
+def loading() -> Loading:
     """Start loading in the background, so that the first page does not wait for TensorFlow."""
     worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="medai-models")
     future = worker.submit(load)
+    warmed = worker.submit(lambda: warm(future.result()))
     worker.shutdown(wait=False)
-    return future
+    return Loading(future, warmed)
 
 
 def reader() -> ScanReader:
     """Return the reader, waiting for it if need be; a failed load is tried again next time."""
-    future = loading()
+    future = loading().future
     if not future.done():
         with st.spinner(_spinner()):
             future.exception()
@@ -62,7 +96,7 @@ def _spinner() -> str:
 
 def reader_state() -> str:
     """Return ``loading``, ``ready`` or ``failed`` without waiting."""
-    future = loading()
+    future = loading().future
     if not future.done():
         return "loading"
     return "failed" if future.exception() else "ready"
@@ -100,12 +134,29 @@ def versions(model: str) -> tuple[str, ...]:
     return tuple(version(m) for m in (*wanted, *gates))
 
 
-@st.cache_data(max_entries=4, **KEEP)
+# Kept as they are, where `cache_data` would copy a large picture on every rerun: the last two of a visitor.
+@st.cache_resource(max_entries=2, **KEEP)
 def scan(digest: str, _data: bytes, frame: int | None, plane: str | None) -> Scan:
-    """Return the decoded scan."""
+    """Return the decoded scan; ask for what :func:`layout` gives by itself with None, or it is decoded twice."""
     from medai_core.imaging.read import read_scan
 
     return read_scan(_data, frame=frame, plane=plane)
+
+
+class Layout(NamedTuple):
+    """What there is to choose from in a file, and what is shown first."""
+
+    planes: tuple[str, ...]
+    plane: str | None
+    frames: int
+    frame: int
+
+
+@st.cache_data(max_entries=64, **KEEP)
+def layout(digest: str, _data: bytes, plane: str | None) -> Layout:
+    """Return planes and frames of a file along one plane, None for the file's own."""
+    found = scan(digest, _data, None, plane)
+    return Layout(found.planes, found.plane, found.frames, found.frame)
 
 
 def reading(digest: str, data: bytes, model: str, frame: int | None, plane: str | None) -> Reading:
@@ -126,26 +177,49 @@ def explanation(key: tuple[Any, ...], method: str, label: str, _reading: Reading
     return reader().explain(_reading, method=method, label=label)
 
 
+def is_archive(data: bytes) -> bool:
+    """Whether the bytes are a ZIP; their name does not matter."""
+    from medai_core.imaging.read import sniff
+
+    return sniff(data) == "ZIP"
+
+
 @st.cache_data(max_entries=16, **KEEP)
-def archive_members(digest: str, name: str, _data: bytes) -> list[str]:
-    """Return the names of the readable files in a ZIP, or the name itself when it is no ZIP."""
+def archive_members(digest: str, name: str, _data: bytes) -> list[tuple[int, str]]:
+    """Return place and name of the readable files in a ZIP; names may repeat, places do not.
+
+    Raises
+    ------
+    InputError
+        Where nothing in it can be read, why the first file cannot.
+    """
     from medai_core.imaging.read import unpack
 
-    members = list(unpack(_data, name))
-    usable = [member.name for member in members if member.error is None]
-    if not usable and members:
-        raise members[0].error
+    usable, first_error = [], None
+    for place, member in enumerate(unpack(_data, name)):  # one in memory at a time
+        if member.error is None:
+            usable.append((place, member.name))
+        first_error = first_error or member.error
+    if not usable:
+        raise first_error or InputError("The archive {name} holds no file that can be read.", name=name)
     return usable
 
 
-def member_data(name: str, data: bytes, member: str) -> bytes:
-    """Return the bytes of one member of a ZIP."""
+@st.cache_resource(max_entries=2, **KEEP)
+def member_data(digest: str, name: str, _data: bytes, place: int) -> bytes:
+    """Return the bytes of the file at one place of a ZIP."""
     from medai_core.imaging.read import unpack
 
-    for found in unpack(data, name):
-        if found.name == member and found.error is None:
-            return found.data
-    raise InputError("The archive {name} holds no file {member}.", name=name, member=member)
+    found = next(islice(unpack(_data, name), place, None))
+    if found.error is not None:
+        raise found.error
+    return found.data
+
+
+def forget() -> None:
+    """Drop what is cached of this visitor's scans."""
+    for cached in (scan, layout, _reading, explanation, archive_members, member_data):
+        cached.clear()
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

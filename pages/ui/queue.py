@@ -1,4 +1,4 @@
-"""The worklist of one visitor: files waiting, files read, and a way to stop in between.
+"""Many files of one visitor: some waiting, some answered, and a way to stop in between.
 
 A page cannot be asked to stop while it computes, so the work is done in slices of a fraction of a second,
 one per rerun; between two slices Streamlit delivers the click on *Stop*.
@@ -8,15 +8,27 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
+import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from medai_core.errors import InputError, MedAIError
-from medai_core.imaging.reading import Reading
 
 FORMULA_START = ("=", "+", "-", "@", "\t", "\r")
+ZIP_START, ZIP_ENTRY = b"PK\x03\x04", b"PK\x01\x02"
+log = logging.getLogger(__name__)
+
+
+class NotReached(InputError):
+    """What stands in the list for a file, or ``n`` files of an archive, whose turn had not come at the stop."""
+
+    @property
+    def files(self) -> int:
+        return self.message.values.get("n", 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,29 +38,24 @@ class Upload:
     name: str
     data: bytes
 
+    @property
+    def packed(self) -> bool:
+        return self.data.startswith(ZIP_START)
+
+    @property
+    def files(self) -> int:
+        """How many files it holds, folders of an archive counted too: good enough for a progress bar."""
+        return max(self.data.count(ZIP_ENTRY), 1) if self.packed else 1
+
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """One file's outcome; its bytes are the ``place``-th member of ``upload``."""
+    """One file's outcome: an answer or an error; its bytes are the ``place``-th member of ``upload``."""
 
     name: str
     upload: Upload
     place: int
-    outcome: Reading | MedAIError
-
-    @property
-    def status(self) -> str:
-        return "error" if isinstance(self.outcome, MedAIError) else self.outcome.status
-
-    @property
-    def urgency(self) -> float | None:
-        """From 0 to 1 where there is an answer; no answer says nothing about urgency."""
-        return self.outcome.urgency if self.status == "read" else None
-
-    @property
-    def needs_look(self) -> bool:
-        """Whether a person should look: no answer, an open one, or a finding above the threshold."""
-        return self.status != "read" or self.outcome.refer or bool(self.outcome.above_threshold)
+    outcome: object
 
     def data(self) -> bytes:
         """Return the bytes of the file, unpacked again where it came from a ZIP."""
@@ -60,84 +67,137 @@ class Row:
         raise InputError("The archive {name} holds no file {member}.", name=self.upload.name, member=self.name)
 
 
+Answers = Iterator[tuple[str, object]]
+R = TypeVar("R", bound=Row)
+
+
 @dataclass(eq=False)
-class Queue:
-    """Reads uploads slice by slice; ``rows`` keeps what is done, also after a stop."""
+class Queue(Generic[R]):
+    """Answers for uploads slice by slice; ``rows`` keeps what is done, also after a stop.
+
+    Parameters
+    ----------
+    uploads : Sequence[Upload]
+    answer : Callable
+        Turns ``(name, bytes)`` of all files into ``(name, answer or MedAIError)``, lazily and in their order;
+        it is called, and may load its model, when the first slice begins.
+    row : type[Row]
+        What ``rows`` is made of.
+    """
 
     uploads: Sequence[Upload]
-    model: str
-    rows: list[Row] = field(default_factory=list)
+    answer: Callable[[Iterable[tuple[str, bytes]]], Answers]
+    row: type[R]
+    rows: list[R] = field(default_factory=list)
     state: str = "running"
     seconds: float = 0.0
-    seen: int = 0
-    _readings: Iterator | None = None
+    expected: int = 0
+    failure: MedAIError | None = None
+    _answers: Answers | None = None
+    _waiting: deque[Upload] = field(default_factory=deque)
+    _opened: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
     _handed: deque[tuple[str, Upload, int]] = field(default_factory=deque)
 
-    def work(self, reader: object, slice_seconds: float) -> None:
-        """Read for about ``slice_seconds``, then return; ``state`` becomes ``done`` at the end."""
-        if self.state != "running":
-            return
-        if self._readings is None:
-            self._readings = reader.read_many(self._inputs(), model=self.model)
+    def __post_init__(self) -> None:
+        self.expected = sum(upload.files for upload in self.uploads)
+        self._waiting.extend(self.uploads)
+
+    @property
+    def missed(self) -> int:
+        """How many files were not reached before the stop."""
+        return sum(row.outcome.files for row in self.rows if isinstance(row.outcome, NotReached))
+
+    def work(self, slice_seconds: float) -> None:
+        """Work for about ``slice_seconds``, then return; ``state`` becomes ``done`` at the end.
+
+        Raises
+        ------
+        MedAIError
+            If the model fails as a whole: the queue is stopped, and ``failure`` keeps why.
+        """
+        # A click starts the page anew in another thread while the run before it may still be in its slice.
+        with self._lock:
+            if self.state != "running":
+                return
+            try:
+                self._slice(slice_seconds)
+            except MedAIError as error:
+                self.state, self.failure = "stopped", error
+                self._end()
+                raise
+            except Exception as error:
+                log.exception("the work on a list of files failed")
+                self.state = "stopped"
+                self.failure = InputError("The work stopped at an unexpected error; the log of the server says which.")
+                self._end()
+                raise self.failure from error
+
+    def _slice(self, seconds: float) -> None:
+        if self._answers is None:
+            self._answers = self.answer(self._inputs())
+        # The clock starts once the model is loaded: ``seconds`` is about the files.
         start = time.perf_counter()
-        for _name, outcome in self._readings:
-            self.rows.append(Row(*self._handed.popleft(), outcome))
-            if time.perf_counter() - start > slice_seconds:
-                break
-        else:
+        try:
+            for _name, outcome in self._answers:
+                self.rows.append(self.row(*self._handed.popleft(), outcome))
+                if self.state != "running" or time.perf_counter() - start > seconds:
+                    return
             self.state = "done"
-        self.seconds += time.perf_counter() - start
+        finally:
+            self.seconds += time.perf_counter() - start
 
     def stop(self) -> None:
-        """Stop, keeping what is done."""
+        """Stop, keeping what is done; a slice that is under way ends with its next answer."""
         if self.state == "running":
             self.state = "stopped"
-            if self._readings is not None:
-                self._readings.close()
+            with self._lock:
+                self._end()
+
+    def _end(self) -> None:
+        """Drop what answers, which closes it, and list the files whose turn did not come."""
+        self._answers = None
+        while self._handed:
+            self.rows.append(
+                self.row(*self._handed.popleft(), NotReached("This file was not reached before the stop."))
+            )
+        while self._waiting:
+            upload = self._waiting.popleft()
+            left, self._opened = upload.files - self._opened, 0
+            if left > 0:
+                error = NotReached("This file was not reached before the stop.")
+                if upload.packed:
+                    error = NotReached("{n} files of this archive were not reached before the stop.", n=left)
+                # No member by itself: a row that stands for several is opened as the archive.
+                self.rows.append(self.row(upload.name, upload, -1 if upload.packed else 0, error))
 
     def _inputs(self) -> Iterator[tuple[str, bytes]]:
         """Yield files one by one, ZIPs unpacked; what cannot be unpacked becomes a row at once."""
         from medai_core.imaging.read import unpack
 
-        for upload in self.uploads:
-            self.seen += 1
+        while self._waiting:
+            upload = self._waiting[0]
             for place, member in enumerate(unpack(upload.data, upload.name)):
+                self._opened = place + 1
                 if member.error is not None:
-                    self.rows.append(Row(member.name, upload, place, member.error))
+                    self.rows.append(self.row(member.name, upload, place, member.error))
                     continue
                 self._handed.append((member.name, upload, place))
                 yield member.name, member.data
-
-    def sorted_rows(self) -> list[Row]:
-        """Return the rows: those to look at by urgency, then what was not read, then the rest by urgency."""
-        order = {"read": 0, "refused": 1, "error": 2}
-        return sorted(self.rows, key=lambda row: (not row.needs_look, order[row.status], -(row.urgency or 0.0)))
+            self._waiting.popleft()
+            self._opened = 0
 
 
 def safe_cell(text: object) -> str:
-    """Return text that no spreadsheet takes for a formula (OWASP, CSV injection)."""
+    """Return a number as it is, and text so that no spreadsheet takes it for a formula (OWASP, CSV injection)."""
     cell = str(text)
-    return "'" + cell if cell.startswith(FORMULA_START) else cell
+    return "'" + cell if cell.startswith(FORMULA_START) and not isinstance(text, int | float) else cell
 
 
-def to_csv(rows: Sequence[Row]) -> bytes:
-    """Return the worklist as CSV in English, the fields of ``scan --json`` first; UTF-8 that Excel recognises."""
-    labels = sorted({label for row in rows if row.status == "read" for label in row.outcome.probabilities})
+def csv_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
+    """Return a table as CSV with safe cells, in UTF-8 that Excel recognises."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
-    head = ["file", "status", "reason", "model", "version", "label", "prediction_set", "refer", "urgency"]
-    writer.writerow([*head, *(f"p_{label}" for label in labels), "sha256"])
-    for row in rows:
-        writer.writerow([safe_cell(cell) for cell in _cells(row, labels)])
+    writer.writerow(head)
+    writer.writerows([safe_cell(cell) for cell in row] for row in rows)
     return out.getvalue().encode("utf-8-sig")
-
-
-def _cells(row: Row, labels: Sequence[str]) -> list[object]:
-    if isinstance(row.outcome, MedAIError):
-        return [row.name, "error", str(row.outcome), *[""] * (7 + len(labels))]
-    reading, urgency = row.outcome, "" if row.urgency is None else f"{row.urgency:.4f}"
-    shares = [f"{reading.probabilities[label]:.4f}" if label in reading.probabilities else "" for label in labels]
-    return [
-        row.name, reading.status, reading.reason or "", reading.model or "", reading.version or "", reading.label or "",
-        " ".join(reading.prediction_set), reading.refer, urgency, *shares, reading.digest,
-    ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Synthetic images for a visitor without data at hand."""
+"""Synthetic images and stays for a visitor without data at hand."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ import yaml
 
 from medai_core.settings import settings
 
+STAY = "icu"
+"""What the list calls a stay, where an image has its label."""
+
 
 @dataclass(frozen=True)
 class Sample:
-    """One synthetic image: its file, what it was drawn as, and the model it is meant for."""
+    """One synthetic image or stay: its file, what it was drawn as, and the model it is meant for."""
 
     path: Path
     label: str
@@ -36,3 +39,8 @@ def samples() -> tuple[Sample, ...]:
         for row in rows
     ]
     return tuple(sample for sample in found if sample.path.is_file())
+
+
+def icu_samples() -> tuple[Sample, ...]:
+    """Return the shipped intensive-care stays alone."""
+    return tuple(sample for sample in samples() if sample.label == STAY)

@@ -33,7 +33,7 @@ CSS = """<style>
 .medai-stats .value {font-size: 1.55rem; line-height: 1.25;}
 .medai-stats .small {font-size: .82rem; opacity: .72;}
 .medai-chips {display: flex; flex-wrap: wrap; gap: .3rem .1rem; align-items: center; font-size: .8rem; margin: 0;}
-.medai-chips span {padding: .12rem .55rem; border-radius: 999px; white-space: nowrap;
+.medai-chips span {padding: .12rem .55rem; border-radius: 1rem; overflow-wrap: anywhere; min-width: 0;
   border: 1px solid color-mix(in srgb, currentColor 22%, transparent);}
 .medai-chips i {opacity: .5; font-style: normal; padding: 0 .15rem;}
 .stHtml .medai-facts {display: grid; grid-template-columns: fit-content(42%) 1fr; gap: .3rem 1rem; font-size: .9rem;
@@ -41,6 +41,10 @@ CSS = """<style>
 .medai-facts dt {opacity: .7;}
 .stHtml .medai-facts dd {margin: 0; overflow-wrap: anywhere;}
 .stHtml .medai-facts dt {margin: 0; font-weight: 400;}
+.stHtml .medai-table {width: 100%; border-collapse: collapse; font-size: .9rem; margin: 0;}
+.stHtml .medai-table th, .stHtml .medai-table td {text-align: left; padding: .4rem .6rem .4rem 0; border: 0;
+  border-bottom: 1px solid color-mix(in srgb, currentColor 18%, transparent); overflow-wrap: anywhere;}
+.stHtml .medai-table th {font-weight: 600; opacity: .75;}
 .stHtml .medai-list {margin: 0; padding-left: 1.1rem; font-size: .95rem; line-height: 1.5;}
 .stHtml .medai-list li {margin: 0 0 .3rem;}
 [class*="st-key-lightbox"] {background: #000; border-radius: 6px; padding: .4rem;}

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 SCAN = "held_scan"
 ROUND = "upload_round"
-# Extensions only help the file dialogue; what a file is, its bytes decide.
-FILE_TYPES = ["dcm", "dicom", "ima", "png", "jpg", "jpeg", "tif", "tiff", "webp", "nii", "gz", "zip"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,8 +71,7 @@ def let_go() -> None:
     held = st.session_state.pop(SCAN, None)
     st.session_state[ROUND] = st.session_state.get(ROUND, 0) + 1
     if held is not None:
-        for cached in (loaders.scan, loaders._reading, loaders.explanation, loaders.archive_members):
-            cached.clear()
+        loaders.forget()
 
 
 def uploader_key(name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
@@ -19,7 +19,7 @@ from pages.ui.language import _
 if TYPE_CHECKING:
     from medai_core.imaging.read import Scan
 
-SHOWN_PX = 1400
+SHOWN_PX = 2500
 HEIGHT_PX = 560
 # Hounsfield windows in common use (centre, width); only offered for CT.
 CT_WINDOWS = {"lung": (-600.0, 1500.0), "soft_tissue": (40.0, 400.0), "bone": (400.0, 1800.0), "brain": (40.0, 80.0)}
@@ -32,13 +32,30 @@ ZOOM = {
 }
 
 
+class View(NamedTuple):
+    """The part of a picture that is shown: how many times enlarged, and its middle from 0 to 1."""
+
+    zoom: float
+    x: float
+    y: float
+
+
+WHOLE = View(1.0, 0.5, 0.5)
+MAX_ZOOM = 12.0
+
+
 @st.fragment
 def viewer(scan: Scan, reading: Reading | None) -> None:
     """Show the scan with its controls; a fragment, so that moving the window redraws only this."""
     low, high = float(scan.stored.min()), float(scan.stored.max())
-    presets = window_presets(scan, low, high)
+    span = high - low or 1.0
+    step, digits = (1.0, "%.0f") if span > 20 else (span / 200, "%.3g")
+    # A flat slice, or one that is nearly so, has windows narrower than the slider goes.
+    windows = window_presets(scan, low, high).items()
+    presets = {name: (centre, max(width, step)) for name, (centre, width) in windows}
+    shown = f"{scan.digest[:12]}_{scan.plane}_{scan.frame}"
     centre_key, width_key, invert_key, preset_key = (
-        f"{name}_{scan.digest[:12]}_{scan.plane}_{scan.frame}" for name in ("level", "window", "invert", "preset")
+        f"{name}_{shown}" for name in ("level", "window", "invert", "preset")
     )
 
     def apply_preset() -> None:
@@ -48,28 +65,38 @@ def viewer(scan: Scan, reading: Reading | None) -> None:
     def reset() -> None:
         st.session_state[preset_key] = "default"
         st.session_state[invert_key] = False
+        st.session_state[f"zoom_{shown}"] = 1.0
         apply_preset()
 
     picture, controls = st.columns([7, 3], gap="medium")
     with controls:
-        span = max(high - low, 1.0)
-        step, digits = (1.0, "%.0f") if span > 20 else (span / 200, "%.3g")
         for key, value in ((centre_key, presets["default"][0]), (width_key, presets["default"][1])):
             st.session_state.setdefault(key, value)
-        st.selectbox(_("Preset"), list(presets), format_func=preset_name, key=preset_key, on_change=apply_preset)
+        st.selectbox(
+            _("Preset"), list(presets), format_func=preset_name, key=preset_key, on_change=apply_preset,
+            persist_state="session",
+        )  # fmt: skip
         own, around = presets["default"]
         limits = [low, high, own - around / 2, own + around / 2, *(c for c, _w in presets.values())]
-        centre = st.slider(_("Level (centre)"), min(limits), max(limits), step=step, format=digits, key=centre_key)
+        centre = st.slider(
+            _("Level (centre)"), min(limits), max(limits), step=step, format=digits, key=centre_key,
+            persist_state="session",
+        )  # fmt: skip
         widest = max(span * 1.5, *(w for _c, w in presets.values()))
-        width = st.slider(_("Window (width)"), step, widest, step=step, format=digits, key=width_key)
-        invert = st.toggle(_("Invert"), key=invert_key)
+        width = st.slider(
+            _("Window (width)"), step, widest, step=step, format=digits, key=width_key, persist_state="session"
+        )
+        invert = st.toggle(_("Invert"), key=invert_key, persist_state="session")
+        view = zoom_and_pan(shown)
         st.button(_("Reset view"), icon=":material/restart_alt:", on_click=reset, width="stretch", key="reset_view")
-        st.caption(_("Scroll to zoom, drag to pan, double-click to fit."))
+        st.caption(_("On the picture: scroll to zoom, drag to pan, double-click to fit."))
+        if scan.curved:
+            st.caption(_("As in the file: its own curve (VOI LUT or sigmoid). A moved slider shows a straight window."))
     with picture:
         untouched = (centre, width) == presets["default"] and not invert
         image = scan.display if untouched else scan.render(centre, width, invert)
-        zoomable(image, scan.spacing_mm, f"viewer_{scan.digest[:12]}_{scan.plane}_{scan.frame}")
-    side_by_side(image, reading)
+        zoomable(image, scan.spacing_mm, f"viewer_{shown}", view)
+    side_by_side(image, reading, scan.spacing_mm)
     facts(scan_facts(scan))
 
 
@@ -97,10 +124,33 @@ def preset_name(code: str) -> str:
     }[code]
 
 
-def zoomable(image: np.ndarray, spacing_mm: tuple[float, float] | None, key: str) -> None:
+def zoom_and_pan(shown: str) -> View:
+    """Show what zooms and pans without a mouse, and return the part of the picture to show."""
+    zoom = st.slider(_("Zoom"), 1.0, MAX_ZOOM, 1.0, 0.5, format="%.1f ×", key=f"zoom_{shown}", persist_state="session")
+    margin, place = 0.5 / zoom, f"pan_{shown}"
+    x, y = (min(max(at, margin), 1 - margin) for at in st.session_state.get(place, (0.5, 0.5)))
+
+    def move(right: int, down: int) -> None:
+        st.session_state[place] = x + right * margin / 2, y + down * margin / 2
+
+    with st.container(horizontal=True, gap="xsmall", key=f"pan_buttons_{shown}"):
+        for name, arrow, right, down in (
+            (_("Left"), "arrow_back", -1, 0),
+            (_("Up"), "arrow_upward", 0, -1),
+            (_("Down"), "arrow_downward", 0, 1),
+            (_("Right"), "arrow_forward", 1, 0),
+        ):
+            st.button(
+                name, icon=f":material/{arrow}:", on_click=move, args=(right, down), disabled=zoom == 1,
+                key=f"pan_{arrow}_{shown}",
+            )  # fmt: skip
+    return View(zoom, x, y)
+
+
+def zoomable(image: np.ndarray, spacing_mm: tuple[float, float] | None, key: str, view: View = WHOLE) -> None:
     """Show a grey image on black that can be zoomed and panned."""
     height, width = image.shape
-    ratio = spacing_mm[0] / spacing_mm[1] if spacing_mm and min(spacing_mm) > 0 else 1.0
+    half = 0.5 / view.zoom
     figure = go.Figure()
     figure.add_layout_image(
         source=data_uri(image, SHOWN_PX), xref="x", yref="y", x=0, y=0, sizex=width, sizey=height, sizing="stretch",
@@ -110,16 +160,38 @@ def zoomable(image: np.ndarray, spacing_mm: tuple[float, float] | None, key: str
     figure.add_scatter(
         x=[0, width], y=[0, height], mode="markers", marker_opacity=0, hoverinfo="skip", showlegend=False
     )
-    figure.update_xaxes(range=[0, width], visible=False, constrain="range")
-    figure.update_yaxes(range=[height, 0], visible=False, scaleanchor="x", scaleratio=ratio, constrain="range")
+    figure.update_xaxes(range=[(view.x - half) * width, (view.x + half) * width], visible=False, constrain="range")
+    figure.update_yaxes(
+        range=[(view.y + half) * height, (view.y - half) * height], visible=False, scaleanchor="x",
+        scaleratio=pixel_ratio(spacing_mm), constrain="range",
+    )  # fmt: skip
     figure.update_layout(
         margin={"l": 0, "r": 0, "t": 0, "b": 0},
         dragmode="pan",
-        uirevision=key,
+        # The same as long as the part shown is: then what was zoomed with the mouse stays.
+        uirevision=f"{key}_{view}",
         modebar={"bgcolor": "rgba(0,0,0,.45)", "color": "#C9D3DC", "activecolor": "#FFFFFF"},
     )
     with st.container(key="lightbox_viewer"):
-        draw(figure, key, _("The scan; zoom with the wheel, pan by dragging"), HEIGHT_PX, ZOOM)
+        words = _("The scan, {width} × {height} pixels, {zoom} times enlarged")
+        draw(figure, key, words.format(width=width, height=height, zoom=f"{view.zoom:g}"), HEIGHT_PX, ZOOM)
+
+
+def pixel_ratio(spacing_mm: tuple[float, float] | None) -> float:
+    """Return height over width of a pixel, within reason; 1 where the file does not say."""
+    return float(np.clip(spacing_mm[0] / spacing_mm[1], 0.1, 10)) if spacing_mm and min(spacing_mm) > 0 else 1.0
+
+
+def in_proportion(image: np.ndarray, spacing_mm: tuple[float, float] | None, longest: int = SHOWN_PX) -> np.ndarray:
+    """Return a picture (H, W) with square pixels, as large as it was but no side longer than ``longest``."""
+    height, width = image.shape
+    ratio = pixel_ratio(spacing_mm)
+    size = (width, height * ratio) if ratio >= 1 else (width / ratio, height)
+    shrink = min(1.0, longest / max(size))
+    size = tuple(max(1, round(side * shrink)) for side in size)
+    if size == (width, height):
+        return image
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
 
 
 def data_uri(image: np.ndarray, longest: int) -> str:
@@ -131,16 +203,14 @@ def data_uri(image: np.ndarray, longest: int) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def side_by_side(image: np.ndarray, reading: Reading | None) -> None:
+def side_by_side(image: np.ndarray, reading: Reading | None, spacing_mm: tuple[float, float] | None) -> None:
     """Show what was opened beside what the network saw."""
     if reading is None or reading.prepared is None:
         return
     st.markdown(f"**{_('What was opened, and what the network saw')}**")
-    small = Image.fromarray(image)
-    small.thumbnail((512, 512))
     with st.container(key="lightbox_pair"):
         one, two = st.columns(2)
-        one.image(np.asarray(small), width="stretch", alt=_("What was opened"))
+        one.image(in_proportion(image, spacing_mm, 512), width="stretch", alt=_("What was opened"))
         size = reading.prepared.shape[0]
         seen = Image.fromarray(np.rint(np.clip(reading.prepared, 0, 1) * 255).astype(np.uint8))
         two.image(

@@ -57,6 +57,7 @@ def refusal_title(code: str) -> str:
         "too_small": _("The image is too small"),
         "cropped": _("Too much of the image is cut off"),
         "unlike_training": _("The image is unlike those the model was made for"),
+        "not_read": _("The file holds no image"),
     }
     return titles.get(code, _("No model here was made for this input"))
 
@@ -70,6 +71,7 @@ def kind_name(code: str) -> str:
         "other_modality": _("Another examination"),
         "wrong_body_part": _("Another body part"),
         "photograph": _("Photograph"),
+        "colour_photograph": _("Photograph in colour"),
         "document": _("Document"),
         "blank": _("Blank image"),
         "noise": _("Noise"),
@@ -89,6 +91,7 @@ def signal_name(code: str) -> str:
         "reconstruction": _("Reconstruction error"),
         "distance": _("Distance from training images"),
         "colour": _("Colourfulness"),
+        "emptiness": _("Lack of contrast"),
     }
     return names.get(code, code.replace("_", " ").capitalize())
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from drawn_stays import entries, grid_of, light_trees, physionet, small_recipe
+from drawn_stays import (
+    entries,
+    grid_of,
+    light_forecast_trees,
+    light_trees,
+    physionet,
+    small_forecast_recipe,
+    small_recipe,
+)
 
 from medai_core.icu.grid import Grid, stack
 
@@ -50,3 +58,24 @@ def forecaster(bundle):
     from medai_core.icu.forecaster import Forecaster
 
     return Forecaster(bundle)
+
+
+@pytest.fixture(scope="session")
+def forecast_bundle(small_data, tmp_path_factory):
+    """Forecasts trained on the drawn stays for one epoch."""
+    from medai_core.icu.train_forecast import train_icu_forecast
+
+    rows: list[dict[str, object]] = []
+    with light_forecast_trees():
+        made = train_icu_forecast(
+            small_data, tmp_path_factory.mktemp("bundle") / "icu_forecast", rows.append, small_forecast_recipe()
+        )
+    assert {row["part"] for row in rows} == {"network", "trees"} and all({"epoch", "of"} <= set(row) for row in rows)
+    return made
+
+
+@pytest.fixture(scope="session")
+def outlooks(forecast_bundle):
+    from medai_core.icu.outlook import Outlooks
+
+    return Outlooks(forecast_bundle)

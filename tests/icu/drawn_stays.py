@@ -68,3 +68,21 @@ def small_recipe():
     from medai_core.icu.train_network import Recipe
 
     return Recipe(units=4, members=5, epochs=1, batch=32)
+
+
+@contextmanager
+def light_forecast_trees() -> Iterator[None]:
+    """Trees of a forecast's baseline that grow at once."""
+    from medai_core.icu import forecast_evaluate, train_forecast_trees
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(train_forecast_trees.PARAMETERS, "num_iterations", 2)
+        patch.setattr(forecast_evaluate, "RESAMPLES", 20)
+        yield
+
+
+def small_forecast_recipe(**changes):
+    from medai_core.icu.train_forecast_network import ForecastRecipe
+
+    small = {"members": 2, "units": 4, "hidden": 6, "context": 2, "local": 4, "epochs": 1, "batch": 16, "asked": 4}
+    return ForecastRecipe(**(small | changes))

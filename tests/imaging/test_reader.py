@@ -278,7 +278,7 @@ def test_what_goes_wrong_with_one_file_is_that_file_s_error(open_reader, monkeyp
         [open_reader.read(data) for _, data in files]
 
 
-@pytest.mark.parametrize(("batch_bytes", "most"), [(64_000_000, 2 * readers.BATCH), (2 * len(CHEST), 5)])
+@pytest.mark.parametrize(("batch_bytes", "most"), [(64_000_000, 2 * readers.BATCH + 1), (2 * len(CHEST), 5)])
 def test_the_first_answer_does_not_wait_for_many_files(open_reader, monkeypatch, batch_bytes: int, most: int) -> None:
     monkeypatch.setattr(readers, "BATCH_BYTES", batch_bytes)
     asked = []
@@ -308,7 +308,7 @@ def test_closing_stops_the_work(open_reader: ScanReader, monkeypatch: pytest.Mon
     def slow(data: bytes, **options):
         decoded.append(data)
         if len(decoded) > readers.BATCH:
-            wait.wait(0.05)
+            wait.wait(1)  # the networks answer the first batch long before all that was read ahead is decoded
         return real(data, **options)
 
     monkeypatch.setattr(readers, "read_scan", slow)

@@ -164,7 +164,9 @@ def test_an_answer_that_is_not_the_likeliest_says_why() -> None:
     assert likeliest not in only_page(report_pdf(READ, "a.dcm", CARD, **EVERYTHING))
     spread = replace(READ, probabilities={"normal": 0.45, "bacterial": 0.3, "viral": 0.25}, finding_probability=0.55)
     text = only_page(report_pdf(spread, "a.dcm", CARD, **EVERYTHING))
-    assert "Answer: Bacterial pneumonia" in text and likeliest in text and "“Bacterial pneumonia” is the likeliest" in text
+    assert (
+        "Answer: Bacterial pneumonia" in text and likeliest in text and "“Bacterial pneumonia” is the likeliest" in text
+    )
 
 
 def test_pdf_is_one_a4_page_with_the_pictures_and_nothing_that_varies() -> None:

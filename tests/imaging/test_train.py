@@ -164,13 +164,14 @@ def test_a_finished_member_is_loaded_and_in_float32(trained, chest_scans, brain_
 
 def test_held_out_logits_come_from_who_never_saw_the_image(trained, chest_scans) -> None:
     work, recipe = trained.assets / "models" / "chest_xray.work", tiny_recipe(3)
-    members, split, held_out = train.train_members("chest_xray", chest_scans, work, pytest.fail, recipe)
+    members, split, held_out, imitated = train.train_members("chest_xray", chest_scans, work, pytest.fail, recipe)
     everyone = [train.logits_of(average([member], recipe.margin), chest_scans.images) for member in members]
     for number, logits in enumerate(everyone):
         np.testing.assert_allclose(held_out[split.fold == number], logits[split.fold == number], atol=1e-5)
     np.testing.assert_allclose(held_out[split.test], np.mean(everyone, 0)[split.test], atol=1e-5)
     shipped = train.logits_of(average(members, recipe.margin), chest_scans.images)
     np.testing.assert_allclose(held_out[split.test], shipped[split.test], atol=1e-5)
+    assert imitated.shape == held_out.shape and (imitated != held_out).any(1).mean() > 0.9
 
 
 def test_each_epoch_is_reported(trained) -> None:

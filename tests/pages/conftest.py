@@ -10,6 +10,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import streamlit as st
+from fake_icu import fake_models
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
@@ -19,7 +21,6 @@ from medai_core.imaging.reading import GateReport, GateSignal, OperatingPoint, R
 from medai_core.metrics import Interval
 
 APP = Path(__file__).parents[2] / "app.py"
-PAGES = ("pages/home/home.py", "pages/imaging/read_scan.py", "pages/imaging/worklist.py", "pages/models/models.py")
 LABELS = {"chest_xray": ("normal", "bacterial", "viral"), "brain_mri": ("glioma", "meningioma", "notumor", "pituitary")}
 
 
@@ -149,15 +150,21 @@ def files() -> dict[str, bytes]:
 @pytest.fixture
 def app(monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
     """Return the whole app, on its home page, with the fake reader and fake bundles."""
-    from pages.ui import loaders
+    from pages.ui import icu_loaders, loaders
 
-    loaders.loading.clear()
+    # All tests are one session to Streamlit: without this, a reading of one would be shown in the next.
+    st.cache_data.clear()
+    st.cache_resource.clear()
     monkeypatch.setattr(loaders, "load", FakeReader)
+    monkeypatch.setattr(loaders, "warm", lambda ready: None)
+    monkeypatch.setattr(icu_loaders, "load", fake_models)
+    monkeypatch.setattr(icu_loaders, "warm", lambda ready: None)
     monkeypatch.setattr(loaders, "bundle", fake_bundle)
     monkeypatch.setattr(loaders, "device", lambda: "CPU (2 cores)")
-    loaders.loading().result()
+    loaders.loading().future.result()
+    icu_loaders.loading().future.result()
     yield AppTest.from_file(str(APP), default_timeout=30).run()
-    loaders.loading.clear()
+    st.cache_resource.clear()
 
 
 @pytest.fixture(scope="session")

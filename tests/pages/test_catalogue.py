@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import io
+import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from string import Formatter
@@ -87,6 +89,14 @@ def test_nothing_is_fuzzy_or_obsolete() -> None:
 
 # Words that reach a page as values of the core's sentences, not as sentences of their own.
 EXTRA: set[str] = set()
+
+
+def test_no_message_is_translated_twice() -> None:
+    # Babel keeps one of two silently.
+    text = (ROOT / "pages/ui/locale/zh_CN/LC_MESSAGES/medai.po").read_text("utf-8")
+    found = Counter(re.sub(r'"\n"', "", lines) for lines in re.findall(r'^msgid (".*"(?:\n".*")*)', text, re.MULTILINE))
+    assert len(found) > 500
+    assert [message for message, n in found.items() if n > 1] == []
 
 
 def test_fields_survive_translation() -> None:

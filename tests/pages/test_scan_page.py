@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import io
+import logging
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
 
+import numpy as np
+import pydicom
 import pytest
+from PIL import Image
+from pydicom.data import get_testdata_file
 from streamlit.testing.v1 import AppTest
 
-from medai_core.errors import ArtifactError
+from medai_core.errors import ArtifactError, InputError
+from medai_core.imaging.read import read_scan
+from medai_core.imaging.reading import Reading
 
 PAGE = "pages/imaging/read_scan.py"
 Said = Callable[[AppTest], str]
@@ -20,6 +29,25 @@ def upload(app: AppTest, data: bytes, name: str = "scan.png") -> AppTest:
     app.file_uploader[0].upload(name, data).run()
     assert not app.exception
     return app
+
+
+def zipped(*files: tuple[str, bytes]) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, data in files:
+            archive.writestr(name, data)
+    return packed.getvalue()
+
+
+def away_and_back(app: AppTest) -> AppTest:
+    app.switch_page("pages/models/models.py").run()
+    app.switch_page(PAGE).run()
+    assert not app.exception
+    return app
+
+
+def labelled(elements: list, label: str):
+    return next(element for element in elements if element.label == label)
 
 
 def tab(app: AppTest, name: str) -> AppTest:
@@ -38,12 +66,32 @@ def test_empty_page_asks_for_a_file(app: AppTest, said: Said) -> None:
 
 def test_sure_answer(app: AppTest, files: dict[str, bytes], said: Said) -> None:
     text = said(upload(app, files["sure"]))
+    assert "most one case of ten" not in text and "Made to hold" not in text  # the bundle has no such figure
     for sentence in (
         "Bacterial pneumonia", "94.0%", "prediction set holds one label", "One label fits", "Operating point: balanced",
         "95.0%", "95% interval 92.0% to 97.0%", "Children of one to five years", "Adults.", "version 1.0",
         "0.981 (0.972–0.989)", "8-bit grey", "stretched to 224×224",
     ):  # fmt: skip
         assert sentence in text, sentence
+
+
+def test_coverage_is_what_was_measured(
+    app: AppTest, files: dict[str, bytes], said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pages.ui import loaders
+
+    parts = {"test": 0.903, "held-out sessions": 0.871, "held-out session 1": 0.8}
+    found = SimpleNamespace(**vars(loaders.bundle("chest_xray")))
+    found.metrics = {
+        "figures": [
+            {"metric": "coverage of the prediction set", "value": value, "low": 0.5, "high": 0.95, "split": part}
+            for part, value in parts.items()
+        ]
+    }
+    monkeypatch.setattr(loaders, "bundle", lambda model: found)
+    assert "measured: 90.3% (50.0%–95.0%) on test, 87.1% (50.0%–95.0%) on held-out sessions." in said(
+        upload(app, files["sure"])
+    )
 
 
 def test_unsure_answer_is_referred(app: AppTest, files: dict[str, bytes], said: Said) -> None:
@@ -105,6 +153,30 @@ def test_explanation_says_what_it_is_worth(app: AppTest, files: dict[str, bytes]
     assert not app.exception
 
 
+def test_the_answer_stands_first_among_what_can_be_explained(
+    app: AppTest, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pages.ui import loaders
+
+    read = loaders.reader().read
+    monkeypatch.setattr(loaders.reader(), "read", lambda *args, **how: replace(read(*args, **how), label="viral"))
+    upload(app, files["sure"])
+    box = labelled(app.selectbox, "Explain the answer")
+    assert box.options == ["Viral pneumonia", "Bacterial pneumonia", "Normal", "Pneumonia"]
+    assert box.value == "viral"
+
+
+def test_the_label_to_explain_is_chosen_for_each_slice(app: AppTest) -> None:
+    nib = pytest.importorskip("nibabel")
+    volume = np.random.default_rng(0).integers(90, 200, (96, 100, 104)).astype(np.int16)
+    upload(app, nib.Nifti1Image(volume, np.eye(4)).to_bytes(), "head.nii")
+    first = labelled(app.selectbox, "Explain the answer")
+    first.set_value("normal").run()
+    labelled(app.slider, "Slice or frame").set_value(5).run()
+    second = labelled(app.selectbox, "Explain the answer")
+    assert (second.value, second.key == first.key) == ("bacterial", False)
+
+
 def test_viewer_presets_and_reset(app: AppTest, files: dict[str, bytes]) -> None:
     tab(upload(app, files["sure"]), "Viewer")
     preset = next(box for box in app.selectbox if box.label == "Preset")
@@ -116,6 +188,53 @@ def test_viewer_presets_and_reset(app: AppTest, files: dict[str, bytes]) -> None
     app.button(key="reset_view").click().run()
     level = next(slider for slider in app.slider if slider.label.startswith("Level"))
     assert level.value == before and not app.exception
+
+
+@pytest.mark.parametrize("function", ["LINEAR", "SIGMOID"])
+def test_a_curve_of_the_file_is_not_shown_as_a_window(app: AppTest, said: Said, function: str) -> None:
+    ds = pydicom.dcmread(get_testdata_file("CT_small.dcm", download=False))
+    ds.WindowCenter, ds.WindowWidth, ds.VOILUTFunction = 40, 400, function
+    buffer = io.BytesIO()
+    ds.save_as(buffer)
+    upload(app, buffer.getvalue(), "ct.dcm")
+    tab(app, "Viewer")
+    assert ("its own curve (VOI LUT or sigmoid)" in said(app)) == (function == "SIGMOID")
+
+
+@pytest.mark.parametrize("preset", ["default", "full", "contrast"])
+@pytest.mark.parametrize("kind", ["flat", "nearly flat"])
+def test_a_flat_picture_can_be_viewed(app: AppTest, kind: str, preset: str) -> None:
+    grey = np.full((300, 300), 130, np.uint8)
+    grey[0, :3] = 130 if kind == "flat" else 255
+    buffer = io.BytesIO()
+    Image.fromarray(grey).save(buffer, "PNG")
+    upload(app, buffer.getvalue())
+    tab(app, "Viewer")
+    labelled(app.selectbox, "Preset").set_value(preset).run()
+    assert not app.exception
+    width = labelled(app.slider, "Window (width)")
+    assert width.min <= width.value <= width.max
+
+
+def test_the_viewer_zooms_and_pans_without_a_mouse(app: AppTest, files: dict[str, bytes]) -> None:
+    def ranges() -> list[list[float]]:
+        import json
+
+        (figure,) = [json.loads(chart.proto.spec) for chart in app.get("plotly_chart") if "images" in chart.proto.spec]
+        return [figure["layout"][axis]["range"] for axis in ("xaxis", "yaxis")]
+
+    tab(upload(app, files["sure"]), "Viewer")  # 240 × 200 pixels
+    assert ranges() == [[0, 240], [200, 0]] and labelled(app.button, "Left").disabled
+    labelled(app.slider, "Zoom").set_value(2.0).run()
+    assert ranges() == [[60, 180], [150, 50]]
+    labelled(app.button, "Left").click().run()
+    labelled(app.button, "Down").click().run()
+    assert ranges() == [[30, 150], [175, 75]]
+    for _ in range(5):
+        labelled(app.button, "Left").click().run()
+    assert ranges()[0] == [0, 120]
+    app.button(key="reset_view").click().run()
+    assert ranges() == [[0, 240], [200, 0]] and not app.exception
 
 
 def test_reports_can_be_downloaded(app: AppTest, files: dict[str, bytes]) -> None:
@@ -146,16 +265,37 @@ def test_archive_offers_its_members(app: AppTest, files: dict[str, bytes], said:
         archive.writestr("a/first.png", files["sure"])
         archive.writestr("b/second.png", files["refused"])
     upload(app, packed.getvalue(), "study.zip")
-    box = next(box for box in app.selectbox if box.label == "File in the archive")
+    box = labelled(app.selectbox, "File in the archive")
     assert box.options == ["a/first.png", "b/second.png"]
     assert "Bacterial pneumonia" in said(app)
-    box.set_value("b/second.png").run()
+    box.set_value(1).run()
     assert "This looks like a photograph" in said(app)
+    labelled(away_and_back(app).selectbox, "File in the archive")
+    assert "This looks like a photograph" in said(app)
+
+
+def test_a_bad_member_is_called_by_its_own_name(app: AppTest, files: dict[str, bytes]) -> None:
+    upload(app, zipped(("good.png", files["sure"]), ("bad.png", files["junk"])), "study.zip")
+    labelled(app.selectbox, "File in the archive").set_value(1).run()
+    (error,) = app.error
+    assert "bad" in error.value and "study" not in error.value
+
+
+def test_an_archive_is_one_by_its_bytes(app: AppTest, files: dict[str, bytes], said: Said) -> None:
+    upload(app, zipped(("study.zip", files["sure"])), "study.zip")
+    assert labelled(app.selectbox, "File in the archive").options == ["study.zip"]
+    assert "Bacterial pneumonia" in said(app)
+
+
+def test_a_name_without_an_ending_can_be_uploaded(app: AppTest, files: dict[str, bytes], said: Said) -> None:
+    for page in (PAGE, "pages/imaging/worklist.py"):
+        app.switch_page(page).run()
+        assert list(app.file_uploader[0].proto.type) == []
+    assert "Bacterial pneumonia" in said(upload(app, files["sure"], "IM000001"))
 
 
 def test_volume_has_slices_and_planes(app: AppTest) -> None:
     nib = pytest.importorskip("nibabel")
-    import numpy as np
 
     from pages.ui import loaders
 
@@ -167,6 +307,72 @@ def test_volume_has_slices_and_planes(app: AppTest) -> None:
     asked = loaders.reader().asked
     assert (4, "axial") in asked
     assert asked[-1][1] == "coronal"
+    labelled(app.slider, "Slice or frame").set_value(9).run()
+    away_and_back(app)
+    assert next(group for group in app.button_group if group.label == "Plane").value == "coronal"
+    assert labelled(app.slider, "Slice or frame").value == 9 and asked[-1] == (8, "coronal")
+
+
+def test_a_view_of_a_volume_is_decoded_once(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    nib = pytest.importorskip("nibabel")
+    from medai_core.imaging import read
+    from pages.ui import loaders
+
+    refused = Reading("refused", "photograph", None, "0" * 64)
+    monkeypatch.setattr(loaders, "reading", lambda *args: refused)  # it decodes for itself
+    decoded: list[tuple[int | None, str | None]] = []
+
+    def counted(data: bytes, *, frame: int | None = None, plane: str | None = None, at_least: int | None = None):
+        if data == head:  # the page decodes its samples as well
+            decoded.append((frame, plane))
+        return read_scan(data, frame=frame, plane=plane, at_least=at_least)
+
+    monkeypatch.setattr(read, "read_scan", counted)
+    volume = np.random.default_rng(0).integers(90, 200, (96, 100, 104)).astype(np.int16)
+    head = nib.Nifti1Image(volume, np.eye(4)).to_bytes()
+    upload(app, head, "head.nii")
+    app.run()
+    assert decoded == [(None, None)]
+    labelled(app.slider, "Slice or frame").set_value(5).run()
+    assert decoded == [(None, None), (4, None)]
+    next(group for group in app.button_group if group.label == "Plane").set_value("coronal").run()
+    assert decoded[2:] == [(None, "coronal")]
+
+
+def test_the_viewer_keeps_its_sliders_while_the_visitor_is_away(app: AppTest, files: dict[str, bytes]) -> None:
+    tab(upload(app, files["sure"]), "Viewer")
+    labelled(app.slider, "Window (width)").set_value(40.0).run()
+    labelled(app.slider, "Zoom").set_value(3.0).run()
+    tab(away_and_back(app), "Viewer")
+    assert labelled(app.slider, "Window (width)").value == 40.0 and labelled(app.slider, "Zoom").value == 3.0
+
+
+def test_pixels_that_are_not_square_are_shown_as_they_are(files: dict[str, bytes]) -> None:
+    from pages.ui.viewer import in_proportion
+
+    grey = read_scan(files["sure"]).display  # 200 × 240
+    assert in_proportion(grey, None) is grey and in_proportion(grey, (0.5, 0.5)) is grey
+    assert in_proportion(grey, (5.0, 1.0)).shape == (1000, 240)
+    assert in_proportion(grey, (1.0, 2.0)).shape == (200, 480)
+    assert max(in_proportion(grey, (5.0, 1.0), 512).shape) == 512
+
+
+def test_a_load_that_fails_is_logged_and_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from medai_core.imaging import reader
+    from pages.ui import loaders
+
+    def broken(whole: bool) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(reader, "load_reader", broken)
+    with caplog.at_level(logging.ERROR), pytest.raises(ArtifactError, match="the log of the server says why"):
+        loaders.load()
+    assert "no space left" in caplog.text
+    monkeypatch.setattr(reader, "load_reader", lambda whole: (_ for _ in ()).throw(InputError("as it is")))
+    with pytest.raises(InputError, match="as it is"):
+        loaders.load()
 
 
 def test_viewer_and_tags_work_where_no_reading_can_be_made(
