@@ -4,8 +4,7 @@ from __future__ import annotations
 
 _SCAN_EXPLANATIONS = [
     "Grad-CAM and SHAP show which pixels moved this network's answer. A heat map is no localisation of disease.",
-    "Each explanation is checked by deleting and inserting what it marks, against random orders, ten of them "
-    "forwards and backwards.",
+    "Each explanation is checked by deleting and inserting what it marks, against random orders.",
 ]
 _AT_THE_MIX = (
     "Calibration error, Brier score and reliability are measured after moving the probabilities to the measured part's "

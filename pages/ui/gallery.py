@@ -26,7 +26,8 @@ def sample_gallery(key: str, one_per_label: bool = False, per_row: int = 5) -> N
     st.caption(
         _(
             "These images are synthetic: drawn by a computer, of no patient. "
-            "A title says what the model reads, not what can be seen: they are too soft to show disease."
+            "A title says what the model reads, not what can be seen: the chest images are too soft to show disease, "
+            "and the lesions on the brain images are only drawn."
         )
     )
     for start in range(0, len(found), per_row):
