@@ -33,9 +33,10 @@ CARDS: dict[str, dict[str, Any]] = {
             "Challenge 2012, Computing in Cardiology 39:245-248, 2012",
         },
         "split": {
-            "method": "By patient, deaths in proportion: a test part, looked at twice (features, trees and network "
-            "were changed between, by cross-validation), and folds of the rest. Blend, calibration and thresholds come "
-            "from answers on held-out folds.",
+            "method": "By patient, deaths in proportion: a test part, looked at four times, and folds of the rest. "
+            "Between the looks the features, trees and network (before the second), the number of sets of trees and "
+            "the calibration of low risks (before the third and the fourth) were changed by cross-validation on the "
+            "rest. Blend, calibration and thresholds come from answers on held-out folds.",
         },
         "metrics_note": "The test part comes from the same hospital and years as training. Expect less elsewhere.",
         "failure_modes": [
@@ -51,9 +52,9 @@ CARDS: dict[str, dict[str, Any]] = {
             "development stays.",
             "Event 1 is the smaller of sensitivity and positive predictive value at a threshold chosen on "
             "held-out folds.",
-            "Event 2 is the challenge's range-normalised Hosmer-Lemeshow H. It grows with chance alone: about 10 "
-            "over the range "
-            "of risk for perfect calibration, and more in resamples, so its interval lies above its value.",
+            "Event 2 is the challenge's range-normalised Hosmer-Lemeshow H. It grows with chance alone: a perfectly "
+            "calibrated risk as spread out as this one has 16 with a standard deviation of 7, whatever the number of "
+            "stays, and more in resamples, so its interval lies above its value.",
         ],
     },
     "icu_forecast": {

@@ -33,7 +33,7 @@ from medai_core.icu.train_trees import train_trees
 from medai_core.icu.trees import FILES, Trees
 from medai_core.icu.variables import NAMES, SERIES
 
-VERSION = "1.0.0"
+VERSION = "1.1.0"
 TEST_SHARE, FOLDS = 0.15, 5
 END = HOURS - 1
 LEAST = 60
@@ -170,7 +170,7 @@ def _logits(run: Callable[[Any], Any], cohort: Cohort, scaling: Scaling) -> Arra
 
 def _document(
     test: Cohort,
-    texts: Mapping[tuple[int, str], str],
+    texts: Mapping[tuple[int, str, int], str],
     run: Callable[[Any], Any],
     scaling: Scaling,
     blend: Blend,

@@ -1,4 +1,4 @@
-"""Gradient-boosted trees on the summary features: two kinds for each anchor hour, as LightGBM's own text."""
+"""Gradient-boosted trees on the summary features: two kinds for each anchor hour, in LightGBM's text format."""
 
 from __future__ import annotations
 
@@ -19,9 +19,16 @@ if TYPE_CHECKING:
 
 MANY = 16
 """Stays from which on several threads are worth their start."""
-KINDS = ("greedy", "random")
-"""Splits sought among all values, and at random ones; their logits are averaged."""
-FILES = {(hour, kind): f"trees_{hour:02d}_{kind}.txt" for hour in ANCHORS for kind in KINDS}
+SEEDS = dict.fromkeys(ANCHORS, {"greedy": 1, "random": 1}) | {ANCHORS[-1]: {"greedy": 2, "random": 4}}
+"""How many sets of trees, by hour and kind. `greedy` seeks its splits among all values, `random` among a few
+random ones; sets of one kind are alike but for their seed: most at the last hour, which has most to go by.
+The logits of all sets of an hour are averaged."""
+FILES = {
+    (hour, kind, number): f"trees_{hour:02d}_{kind}_{number}.txt"
+    for hour, kinds in SEEDS.items()
+    for kind, count in kinds.items()
+    for number in range(1, count + 1)
+}
 
 
 class Trees:
@@ -30,21 +37,23 @@ class Trees:
     Parameters
     ----------
     texts : mapping
-        LightGBM's text of each anchor hour and kind.
+        LightGBM's text of each anchor hour, kind and number.
     """
 
-    def __init__(self, texts: Mapping[tuple[int, str], str]) -> None:
+    def __init__(self, texts: Mapping[tuple[int, str, int], str]) -> None:
         import lightgbm
 
         if set(texts) != set(FILES):
             raise ArtifactError(
-                "Trees must be there for the hours {hours}, got {got}", hours=ANCHORS, got=sorted({h for h, _ in texts})
+                "Trees must be there for the hours {hours}, got {got}",
+                hours=ANCHORS,
+                got=sorted({h for h, *_ in texts}),
             )
         try:
             self._boosters = {key: lightgbm.Booster(model_str=text) for key, text in texts.items()}
         except lightgbm.basic.LightGBMError as error:
             raise ArtifactError("The trees cannot be loaded: {error}", error=str(error)) from error
-        for (hour, _), booster in self._boosters.items():
+        for (hour, *_), booster in self._boosters.items():
             _check(hour, booster)
         self._weights = anchor_weights()
 
@@ -66,8 +75,8 @@ class Trees:
 
     def _of(self, anchor: int, rows: NDArray[np.float32], threads: int) -> NDArray[np.float64]:
         """Logits (R,) of one anchor's trees from rows (R, F)."""
-        each = [self._boosters[anchor, kind].predict(rows, raw_score=True, num_threads=threads) for kind in KINDS]
-        return np.mean(each, axis=0)
+        mine = [booster for (hour, *_), booster in self._boosters.items() if hour == anchor]
+        return np.mean([booster.predict(rows, raw_score=True, num_threads=threads) for booster in mine], axis=0)
 
 
 def _check(hour: int, booster: lightgbm.Booster) -> None:

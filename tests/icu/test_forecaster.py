@@ -8,13 +8,15 @@ from drawn_stays import METRICS, entries, grid_of, light_trees, physionet, small
 
 from medai_core import artifacts
 from medai_core.errors import ArtifactError, InputError
-from medai_core.icu.blend import ANCHORS, Blend
+from medai_core.icu.blend import ANCHORS, KNEE, Blend, bent
 from medai_core.icu.cohort import load_cohort
 from medai_core.icu.evaluate import figures, groups, risks_of
+from medai_core.icu.features import FEATURES
 from medai_core.icu.forecaster import Forecaster
 from medai_core.icu.grid import HOURS, stack
 from medai_core.icu.inputs import Scaling
 from medai_core.icu.records import read_stay
+from medai_core.icu.train_trees import PARAMETERS, fit, slim
 from medai_core.icu.trees import Trees
 
 
@@ -100,9 +102,9 @@ def test_a_changed_tree_file_is_refused(bundle, tmp_path):
     import shutil
 
     copy = shutil.copytree(bundle.path, tmp_path / "icu_mortality")
-    with (copy / "trees_48_random.txt").open("a") as file:
+    with (copy / "trees_48_random_1.txt").open("a") as file:
         file.write(" ")
-    with pytest.raises(ArtifactError, match="trees_48_random.txt"):
+    with pytest.raises(ArtifactError, match="trees_48_random_1.txt"):
         artifacts.read_bundle(copy)
 
 
@@ -135,9 +137,9 @@ def test_figures_of_perfect_answers():
 
 def test_a_blend_finds_what_is_worth_listening_to():
     rng = np.random.default_rng(0)
-    z = rng.normal(-1.5, 1.5, (4000, HOURS))
-    died = rng.random(4000) < 1 / (1 + np.exp(-z[:, 0]))
-    z = np.repeat(z[:, :1], HOURS, axis=1)
+    z = rng.normal(-1.5, 1.5, (4000, 1))
+    died = rng.random(4000) < 1 / (1 + np.exp(-bent(z[:, 0])))
+    z = np.repeat(z, HOURS, axis=1)
     blend = Blend.fit(2 * z + 1, rng.normal(size=z.shape), died)
     a, b, c = blend.coefficients.T
     assert blend.coefficients.shape == (len(ANCHORS), 3)
@@ -146,9 +148,36 @@ def test_a_blend_finds_what_is_worth_listening_to():
     assert (b < 0.1).all() and (b >= 0).all()
     stored = Blend.from_dict(blend.to_dict())
     np.testing.assert_array_equal(stored(z[:2], z[:2]), blend(z[:2], z[:2]))
+    for hour in (1, 5, 48):
+        risk = 1 / (1 + np.exp(-blend.log_odds_at(hour, z[:9, hour - 1], z[:9, hour - 1])))
+        np.testing.assert_allclose(risk, blend(z[:9], z[:9])[:, hour - 1])
 
 
-@pytest.mark.parametrize("make", [lambda: Blend.from_dict({}), lambda: Scaling.from_dict({}), lambda: Trees({})])
+def test_low_log_odds_fall_twice_as_fast():
+    z = np.linspace(-30, 30, 601)
+    np.testing.assert_allclose(bent(z), z - np.log1p(np.exp(KNEE - z)), atol=1e-12)
+    slope = np.diff(bent(z)) / np.diff(z)
+    np.testing.assert_allclose(slope[[0, -1]], [2, 1], atol=1e-6)
+    assert (np.diff(slope) < 1e-9).all()
+
+
+def test_slim_trees_answer_alike():
+    import lightgbm
+
+    rng = np.random.default_rng(2)
+    rows = rng.normal(size=(300, len(FEATURES))).astype(np.float32)
+    rows[rng.random(rows.shape) < 0.3] = np.nan
+    for kind in PARAMETERS:
+        whole = fit(rows, (rows[:, 0] > 0).astype(np.int64), kind, 0)
+        small = lightgbm.Booster(model_str=slim(whole))
+        np.testing.assert_array_equal(small.predict(rows), whole.predict(rows))
+        assert len(slim(whole)) < 0.7 * len(whole.model_to_string())
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: Blend.from_dict({}), lambda: Scaling.from_dict({}), lambda: Trees({})],
+)
 def test_incomplete_constants_are_refused(make):
     with pytest.raises(ArtifactError):
         make()
