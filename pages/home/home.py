@@ -17,6 +17,8 @@ from pages.ui.words import model_name
 WORKLIST_PAGE = "pages/imaging/worklist.py"
 COHORT_PAGE = "pages/icu/cohort.py"
 MODELS_PAGE = "pages/models/models.py"
+# Streamlit collects garbage after each look, which holds up the loading that is looked at.
+LOOK_AGAIN_SECONDS = 3.0
 
 
 class Tile(NamedTuple):
@@ -115,7 +117,7 @@ def status() -> None:
     table((_("Model"), _("Version"), _("Digest"), _("Size")), [model_row(model) for model in loaders.model_ids()])
     # Last of the page: asking starts TensorFlow's import, which would hold up all that is drawn after it.
     waiting = loaders.reader_state() == "loading"
-    st.fragment(device_line, run_every=1.0 if waiting else None)(waiting)
+    st.fragment(device_line, run_every=LOOK_AGAIN_SECONDS if waiting else None)(waiting)
 
 
 def device_line(waiting: bool) -> None:

@@ -133,17 +133,16 @@ def zoom_and_pan(shown: str) -> View:
     def move(right: int, down: int) -> None:
         st.session_state[place] = x + right * margin / 2, y + down * margin / 2
 
-    with st.container(horizontal=True, gap="xsmall", key=f"pan_buttons_{shown}"):
-        for name, arrow, right, down in (
-            (_("Left"), "arrow_back", -1, 0),
-            (_("Up"), "arrow_upward", 0, -1),
-            (_("Down"), "arrow_downward", 0, 1),
-            (_("Right"), "arrow_forward", 1, 0),
-        ):
-            st.button(
-                name, icon=f":material/{arrow}:", on_click=move, args=(right, down), disabled=zoom == 1,
-                key=f"pan_{arrow}_{shown}",
-            )  # fmt: skip
+    for pair in (
+        ((_("Left"), "arrow_back", -1, 0), (_("Right"), "arrow_forward", 1, 0)),
+        ((_("Up"), "arrow_upward", 0, -1), (_("Down"), "arrow_downward", 0, 1)),
+    ):
+        with st.container(horizontal=True, gap="xsmall"):
+            for name, arrow, right, down in pair:
+                st.button(
+                    name, icon=f":material/{arrow}:", on_click=move, args=(right, down), disabled=zoom == 1,
+                    width="stretch", key=f"pan_{arrow}_{shown}",
+                )  # fmt: skip
     return View(zoom, x, y)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import logging
 import zipfile
@@ -355,6 +356,19 @@ def test_pixels_that_are_not_square_are_shown_as_they_are(files: dict[str, bytes
     assert in_proportion(grey, (5.0, 1.0)).shape == (1000, 240)
     assert in_proportion(grey, (1.0, 2.0)).shape == (200, 480)
     assert max(in_proportion(grey, (5.0, 1.0), 512).shape) == 512
+
+
+def test_what_was_loaded_costs_no_later_collection(monkeypatch: pytest.MonkeyPatch) -> None:
+    from medai_core.imaging import reader
+    from pages.ui import loaders
+
+    gc.unfreeze()
+    loaded = [[] for _ in range(1000)]
+    monkeypatch.setattr(reader, "load_reader", lambda whole: loaded)
+    try:
+        assert loaders.load() is loaded and gc.get_freeze_count() > 1000
+    finally:
+        gc.unfreeze()
 
 
 def test_a_load_that_fails_is_logged_and_said(
