@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from itertools import islice
 from operator import index
 
 import numpy as np
@@ -29,7 +28,6 @@ from medai_core.runtime import Compiled
 MODEL = "icu_forecast"
 QUANTILES = (0.05, 0.25, 0.50, 0.75, 0.95)
 HORIZON = HOURS_AHEAD
-CHUNK = 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +84,8 @@ class Outlooks:
             If `at_hour` is not 1 to 48, or `horizon` (hours) not 1 to 24.
         """
         at, horizon = _at(stay.hours if at_hour is None else at_hour), _horizon(horizon)
-        return _outlook(stay.id, at, horizon, self.at_hour(stack([stay.until(at).grid()]), at)[0])
+        quantiles = self.at_hour(stack([stay.until(at).grid()]), at)[0, :, :horizon]
+        return Outlook(stay.id, at, tuple(range(at + 1, at + 1 + horizon)), quantiles)
 
     def at_hour(self, grid: Grid, at: int) -> NDArray[np.float64]:
         """Quantiles (N, V, 24, 5) of stays (N, 48, V) from hour `at`; what is later in the tables is not used."""
@@ -102,25 +101,16 @@ class Outlooks:
     def outlook_many(
         self, items: Iterable[tuple[str, bytes]], at_hour: int | None = None, horizon: int = HORIZON
     ) -> Iterator[tuple[str, Outlook | MedAIError]]:
-        """Answer for named files in their order, a chunk at a time; what cannot be read comes with its error."""
-        at_hour, horizon = None if at_hour is None else _at(at_hour), _horizon(horizon)
-        source = iter(items)
-        while chunk := list(islice(source, CHUNK)):
-            read = [(name, _read(data)) for name, data in chunk]
-            found = self._together([stay for _, stay in read if isinstance(stay, Stay)], at_hour, horizon)
-            for name, stay in read:
-                yield name, next(found) if isinstance(stay, Stay) else stay
+        """Answer for named files in their order; what cannot be read comes with its error.
 
-    def _together(self, stays: list[Stay], at_hour: int | None, horizon: int) -> Iterator[Outlook]:
-        """Outlooks in the order of the stays; those from the same hour are forecast in one batch."""
-        hours = [stay.hours if at_hour is None else at_hour for stay in stays]
-        answers: dict[int, NDArray[np.float64]] = {}
-        for at in set(hours):
-            mine = [k for k, hour in enumerate(hours) if hour == at]
-            quantiles = self.at_hour(stack([stays[k].until(at).grid() for k in mine]), at)
-            answers |= dict(zip(mine, quantiles, strict=True))
-        for k, stay in enumerate(stays):
-            yield _outlook(stay.id, hours[k], horizon, answers[k])
+        Each stay is forecast by itself: in a batch, the last digits would depend on what else is in it.
+        """
+        at_hour, horizon = None if at_hour is None else _at(at_hour), _horizon(horizon)
+        for name, data in items:
+            try:
+                yield name, self.outlook(read_stay(data), at_hour, horizon)
+            except MedAIError as error:
+                yield name, error
 
 
 def asked_at(x: NDArray[np.float32], at: int) -> NDArray[np.float32]:
@@ -145,17 +135,6 @@ def _blank_after(table: NDArray[np.float32], hour: int) -> NDArray[np.float32]:
     table = table.copy()
     table[..., hour:, :] = np.nan
     return table
-
-
-def _read(data: bytes) -> Stay | MedAIError:
-    try:
-        return read_stay(data)
-    except MedAIError as error:
-        return error
-
-
-def _outlook(stay: str, at: int, horizon: int, quantiles: NDArray[np.float64]) -> Outlook:
-    return Outlook(stay, at, tuple(range(at + 1, at + 1 + horizon)), quantiles[:, :horizon])
 
 
 def load_outlooks() -> Outlooks:
