@@ -85,7 +85,8 @@ def train_icu_forecast(data: Path, out: Path, progress: Progress, recipe: Foreca
     run = runtime.Compiled(network, (HOURS, COLUMNS + 1))
     trees = train_forecast_trees(x, z, recipe.seed, progress)
     calibration = _calibrated(run, parts["validation"], scaling)
-    mean = np.nan_to_num(np.nanmean(train.mean[..., PLACES], axis=(0, 1), dtype=float))
+    measured = train.mean[..., PLACES].astype(float)
+    mean = np.nansum(measured, axis=(0, 1)) / np.maximum((~np.isnan(measured)).sum((0, 1)), 1)
     constants = {
         "version": VERSION,
         "variables": {name: SERIES[name].unit for name in VARIABLES},

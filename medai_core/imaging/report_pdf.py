@@ -157,8 +157,8 @@ def _map_lines(page: PageText, found: Explanation | None) -> list[Paragraph]:
             gap = f"{found.additivity_gap:.2f} ± {found.additivity_error or 0.0:.2f}"
             lines.append(say("Additivity gap {gap} in log-odds", gap=gap))
         if found.faithful is not None:
-            good = say("Check: better than random orders")
-            lines.append(good if found.faithful else say("Check: not better than random orders, do not rely on it"))
+            good = say("Check: better than every random order")
+            lines.append(good if found.faithful else say("Check: a random order did as well, do not rely on it"))
     return [page.text(line, size=7, colour=MUTED) for line in (*lines, NO_LOCALISATION)]
 
 

@@ -116,7 +116,7 @@ def _quality(found: Explanation) -> None:
         )  # fmt: skip
     else:
         st.warning(
-            _("Not better than chance for this scan: do not rely on this map."),
+            _("A random order of regions did as well on this scan: do not rely on this map."),
             icon=":material/warning:",
         )
 

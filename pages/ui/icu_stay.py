@@ -30,7 +30,6 @@ EDITS = "icu_edits"
 """Where the session keeps the changes to each stay, by the digest of its bytes."""
 ROUND = "icu_upload_round"
 PATIENT_PAGE = "pages/icu/patient.py"
-FILE_TYPES = ["txt", "csv", "json"]
 DEMO_HOUR = 24
 SPARKS = (("HR", "HR"), ("MAP", "NIMAP"))
 """What a card draws of a stay: two variables, each with what stands in for it."""
@@ -91,7 +90,6 @@ def ask_for_stay() -> None:
     """Show the uploader, an example of each layout and, for visitors without data, the demo stays."""
     file = st.file_uploader(
         _("Drop a stay here"),
-        type=FILE_TYPES,
         max_upload_size=MAX_MB,
         key=f"icu_upload_{st.session_state.get(ROUND, 0)}",
         help=_("What a file is, its content decides, not its name."),

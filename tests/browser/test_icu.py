@@ -35,8 +35,7 @@ def now(page: Page, hour: int) -> None:
 
 
 def test_choose_scrub_what_if(visitor: Visitor) -> None:
-    if not icu_samples():
-        pytest.skip("no demo stays in assets/samples")
+    assert icu_samples(), "no demo stays in assets/samples"
     page = visitor()
     go(page, PAGE)
     page.locator(".st-key-icu_gallery").get_by_role("button", name="Open").first.click()

@@ -204,6 +204,28 @@ def test_a_probability_never_claims_certainty(value: float, words: str) -> None:
     assert percent(value) == words
 
 
+def test_a_figure_s_description_holds_its_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pages.ui import charts
+
+    told: list[str] = []
+    monkeypatch.setattr(charts, "draw", lambda figure, key, alt, **options: told.append(alt))
+    charts.faithfulness_dots({"Deletion": (-1.31, 0.55)}, "a")
+    charts.predictive_values({"prevalence": [0.0, 0.2], "ppv": [0.0, 0.8], "npv": [1.0, 0.9]}, 0.1, "b")
+    charts.reliability([{"mean_probability": 0.3, "observed": 0.25, "n": 9}], "c")
+    charts.roc({"fpr": [0, 0.1, 1], "tpr": [0, 0.9, 1]}, "d")
+    charts.confusion(["normal", "viral"], [[7, 1], [2, 6]], "e")
+    charts.counts(["Normal", "Refused"], [4, 2], "f")
+    assert told == [
+        "Faithfulness of the map against a random order: Deletion: −1.31, Random order 0.55",
+        "Predictive values over prevalence: Prevalence 10.0%: PPV 40.0%, NPV 95.0%",
+        "Calibration plot (Predicted probability → Observed frequency): 0.30 → 0.25",
+        "ROC curve (1 − specificity / Sensitivity): 0.01 / 0.09; 0.05 / 0.45; 0.10 / 0.90; 0.20 / 0.91; 0.50 / 0.94",
+        "Confusion matrix (Truth → Model's label): Normal → Normal 7, Viral pneumonia 1; "
+        "Viral pneumonia → Normal 2, Viral pneumonia 6",
+        "Results by label: Normal 4; Refused 2",
+    ]
+
+
 def test_names_from_outside_cannot_format_the_page() -> None:
     assert plain("![a](b) *c* <d>") == r"\!\[a\]\(b\) \*c\* \<d\>"
 

@@ -13,7 +13,6 @@ from types import SimpleNamespace
 import numpy as np
 import pydicom
 import pytest
-from PIL import Image
 from pydicom.data import get_testdata_file
 from streamlit.testing.v1 import AppTest
 
@@ -178,19 +177,6 @@ def test_the_label_to_explain_is_chosen_for_each_slice(app: AppTest) -> None:
     assert (second.value, second.key == first.key) == ("bacterial", False)
 
 
-def test_viewer_presets_and_reset(app: AppTest, files: dict[str, bytes]) -> None:
-    tab(upload(app, files["sure"]), "Viewer")
-    preset = next(box for box in app.selectbox if box.label == "Preset")
-    level = next(slider for slider in app.slider if slider.label.startswith("Level"))
-    before = level.value
-    preset.set_value("contrast").run()
-    level = next(slider for slider in app.slider if slider.label.startswith("Level"))
-    assert level.value != before
-    app.button(key="reset_view").click().run()
-    level = next(slider for slider in app.slider if slider.label.startswith("Level"))
-    assert level.value == before and not app.exception
-
-
 @pytest.mark.parametrize("function", ["LINEAR", "SIGMOID"])
 def test_a_curve_of_the_file_is_not_shown_as_a_window(app: AppTest, said: Said, function: str) -> None:
     ds = pydicom.dcmread(get_testdata_file("CT_small.dcm", download=False))
@@ -200,42 +186,6 @@ def test_a_curve_of_the_file_is_not_shown_as_a_window(app: AppTest, said: Said, 
     upload(app, buffer.getvalue(), "ct.dcm")
     tab(app, "Viewer")
     assert ("its own curve (VOI LUT or sigmoid)" in said(app)) == (function == "SIGMOID")
-
-
-@pytest.mark.parametrize("preset", ["default", "full", "contrast"])
-@pytest.mark.parametrize("kind", ["flat", "nearly flat"])
-def test_a_flat_picture_can_be_viewed(app: AppTest, kind: str, preset: str) -> None:
-    grey = np.full((300, 300), 130, np.uint8)
-    grey[0, :3] = 130 if kind == "flat" else 255
-    buffer = io.BytesIO()
-    Image.fromarray(grey).save(buffer, "PNG")
-    upload(app, buffer.getvalue())
-    tab(app, "Viewer")
-    labelled(app.selectbox, "Preset").set_value(preset).run()
-    assert not app.exception
-    width = labelled(app.slider, "Window (width)")
-    assert width.min <= width.value <= width.max
-
-
-def test_the_viewer_zooms_and_pans_without_a_mouse(app: AppTest, files: dict[str, bytes]) -> None:
-    def ranges() -> list[list[float]]:
-        import json
-
-        (figure,) = [json.loads(chart.proto.spec) for chart in app.get("plotly_chart") if "images" in chart.proto.spec]
-        return [figure["layout"][axis]["range"] for axis in ("xaxis", "yaxis")]
-
-    tab(upload(app, files["sure"]), "Viewer")  # 240 × 200 pixels
-    assert ranges() == [[0, 240], [200, 0]] and labelled(app.button, "Left").disabled
-    labelled(app.slider, "Zoom").set_value(2.0).run()
-    assert ranges() == [[60, 180], [150, 50]]
-    labelled(app.button, "Left").click().run()
-    labelled(app.button, "Down").click().run()
-    assert ranges() == [[30, 150], [175, 75]]
-    for _ in range(5):
-        labelled(app.button, "Left").click().run()
-    assert ranges()[0] == [0, 120]
-    app.button(key="reset_view").click().run()
-    assert ranges() == [[0, 240], [200, 0]] and not app.exception
 
 
 def test_reports_can_be_downloaded(app: AppTest, files: dict[str, bytes]) -> None:
@@ -340,24 +290,6 @@ def test_a_view_of_a_volume_is_decoded_once(app: AppTest, monkeypatch: pytest.Mo
     assert decoded[2:] == [(None, "coronal")]
 
 
-def test_the_viewer_keeps_its_sliders_while_the_visitor_is_away(app: AppTest, files: dict[str, bytes]) -> None:
-    tab(upload(app, files["sure"]), "Viewer")
-    labelled(app.slider, "Window (width)").set_value(40.0).run()
-    labelled(app.slider, "Zoom").set_value(3.0).run()
-    tab(away_and_back(app), "Viewer")
-    assert labelled(app.slider, "Window (width)").value == 40.0 and labelled(app.slider, "Zoom").value == 3.0
-
-
-def test_pixels_that_are_not_square_are_shown_as_they_are(files: dict[str, bytes]) -> None:
-    from pages.ui.viewer import in_proportion
-
-    grey = read_scan(files["sure"]).display  # 200 × 240
-    assert in_proportion(grey, None) is grey and in_proportion(grey, (0.5, 0.5)) is grey
-    assert in_proportion(grey, (5.0, 1.0)).shape == (1000, 240)
-    assert in_proportion(grey, (1.0, 2.0)).shape == (200, 480)
-    assert max(in_proportion(grey, (5.0, 1.0), 512).shape) == 512
-
-
 def test_what_was_loaded_costs_no_later_collection(monkeypatch: pytest.MonkeyPatch) -> None:
     from medai_core.imaging import reader
     from pages.ui import loaders
@@ -387,34 +319,3 @@ def test_a_load_that_fails_is_logged_and_said(
     monkeypatch.setattr(reader, "load_reader", lambda whole: (_ for _ in ()).throw(InputError("as it is")))
     with pytest.raises(InputError, match="as it is"):
         loaders.load()
-
-
-def test_viewer_and_tags_work_where_no_reading_can_be_made(
-    app: AppTest, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from pages.ui import loaders
-
-    def broken() -> None:
-        raise ArtifactError("The model {model} is not installed", model="x")
-
-    monkeypatch.setattr(loaders, "load", broken)
-    loaders.loading.clear()
-    upload(app, files["sure"])
-    (error,) = app.error
-    assert "not installed" in error.value
-    assert [tab.label for tab in app.tabs] == ["Viewer", "DICOM tags"]
-
-
-def test_dicom_values_that_identify_are_masked_until_asked_for(app: AppTest) -> None:
-    pydicom = pytest.importorskip("pydicom")
-    from pydicom.data import get_testdata_file
-
-    path = get_testdata_file("CT_small.dcm", read=False)
-    name = str(pydicom.dcmread(path).PatientName)
-    with open(path, "rb") as file:
-        data = file.read()
-    tab(upload(app, data, "ct.dcm"), "DICOM tags")
-    table = app.dataframe[-1].value
-    assert not table["Value"].str.contains(name, regex=False).any()
-    app.checkbox[0].check().run()
-    assert app.dataframe[-1].value["Value"].str.contains(name, regex=False).any()
