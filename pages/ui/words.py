@@ -30,6 +30,9 @@ def label_name(code: str) -> str:
         "pituitary": _("Pituitary tumour"),
         "tumour": _("Tumour"),
         "tumor": _("Tumour"),
+        "survived": _("Survived"),
+        "died in hospital": _("Died in hospital"),
+        "death in hospital": _("Death in hospital"),
     }
     return names.get(code, code.replace("_", " ").capitalize())
 
@@ -98,6 +101,8 @@ def signal_name(code: str) -> str:
 
 def metric_name(code: str) -> str:
     """Return the name of a figure of merit as bundles write it."""
+    from pages.ui.icu_metrics import icu_metric_name  # which takes words from here
+
     names = {
         "AUC, pneumonia": _("AUC, pneumonia"),
         "accuracy, pneumonia or not": _("accuracy, pneumonia or not"),
@@ -119,6 +124,8 @@ def metric_name(code: str) -> str:
     }
     if code in names:
         return capital(names[code])
+    if icu := icu_metric_name(code):
+        return capital(icu)
     if gate := GATE_METRIC.fullmatch(code):
         model, against, refused = gate.groups()
         if not against and not refused:
@@ -137,6 +144,7 @@ def split_name(code: str) -> str:
         "test": _("test"),
         "held-out sessions": _("held-out sessions"),
         "held-out folds": _("held-out folds"),
+        "validation": _("validation"),
     }
     base, _comma, rest = code.partition(", ")
     base = names.get(base, base)
@@ -144,6 +152,8 @@ def split_name(code: str) -> str:
         return _("{part}, duplicates removed").format(part=base)
     if rest == "other devices imitated":
         return _("{part}, other devices imitated").format(part=base)
+    if rest == "detail removed":
+        return _("{part}, detail removed").format(part=base)
     if fold := re.fullmatch(r"held-out fold (\d+)", code):
         return _("held-out fold {n}").format(n=fold[1])
     if session := re.fullmatch(r"held-out session (\d+)", code):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -233,3 +235,12 @@ def test_names_from_outside_cannot_format_the_page() -> None:
 def test_an_interval_is_shown_with_its_ends() -> None:
     assert interval({"value": 0.9, "low": 0.8, "high": 0.95}) == "0.900 (0.800–0.950)"
     assert interval({"value": 0.9}) == "0.900"
+
+
+@pytest.mark.parametrize("model", ["icu_mortality", "icu_forecast"])
+def test_figures_of_intensive_care_have_names_in_chinese(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(language, "language", lambda: "zh_CN")
+    document = json.loads((ROOT / "assets" / "models" / model / "metrics.json").read_text("utf-8"))
+    for row in document["figures"] + document["baseline"]:
+        for part in words.metric_name(row["metric"]).split(" · "):
+            assert re.search(r"[\u4e00-\u9fff]|AUROC|AUPRC|SAPS|SOFA|SAPS|^\d+( h)?$|pH", part), row["metric"]
