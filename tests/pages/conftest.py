@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import io
 from collections.abc import Callable, Iterable, Iterator
@@ -22,6 +23,15 @@ from medai_core.metrics import Interval
 
 APP = Path(__file__).parents[2] / "app.py"
 LABELS = {"chest_xray": ("normal", "bacterial", "viral"), "brain_mri": ("glioma", "meningioma", "notumor", "pituitary")}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def settled_heap() -> Iterator[None]:
+    """Streamlit collects garbage in full after every run, which takes long where earlier tests loaded TensorFlow."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def png(shade: int, size: tuple[int, int] = (240, 200)) -> bytes:
