@@ -51,6 +51,7 @@ def test_choose_scrub_what_if(visitor: Visitor) -> None:
     page.get_by_role("button", name="+6 h").click()
     now(page, 29)
     page.get_by_role("button", name="−6 h").click()
+    now(page, 23)
     page.get_by_role("button", name="+1 h").click()
     now(page, 24)
     assert risk(page) == first
