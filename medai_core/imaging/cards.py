@@ -58,7 +58,7 @@ CARDS: dict[str, dict[str, object]] = {
             "Figures on 'held-out sessions' come from single members that never saw the session; "
             "those on 'test' from the shipped average.",
             "Probabilities are calibrated for a prevalence of 50 % pneumonia, on held-out sessions as they are and "
-            "through imitated devices, half and half: of known devices they are too low rather than too high.",
+            "through imitated devices, four to one: of known devices they are rather too low than too high.",
             _AT_THE_MIX,
             _IMITATED,
         ],

@@ -1,8 +1,8 @@
 """From bytes to a reading: the public face of the imaging wing.
 
-    reader = load_reader()
-    reading = reader.read(Path("image.dcm").read_bytes())
-    reading.probabilities, reading.prediction_set, reading.refer
+reader = load_reader()
+reading = reader.read(Path("image.dcm").read_bytes())
+reading.probabilities, reading.prediction_set, reading.refer
 """
 
 from __future__ import annotations

@@ -122,7 +122,11 @@ def test_the_test_part_has_no_say_in_the_thresholds(trained, chest_scans) -> Non
     mine = ~split.test
     both = np.concatenate([held_out[mine], imitated[mine]])
     scaling, rule = train_bundle.calibrate(
-        "chest_xray", both, np.tile(chest_scans.labels[mine], 2), np.tile(chest_scans.groups[mine], 2)
+        "chest_xray",
+        both,
+        np.tile(chest_scans.labels[mine], 2),
+        np.tile(chest_scans.groups[mine], 2),
+        np.repeat([0.8, 0.2], mine.sum()),
     )
     stored = read_bundle(trained.assets / "models" / "chest_xray").preprocessing
     np.testing.assert_allclose(stored["calibration"]["scale"], scaling.scale, atol=1e-3)
