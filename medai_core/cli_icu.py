@@ -109,7 +109,7 @@ def icu_row(name: str, answer: Forecast | MedAIError) -> Row:
     return {
         "stay": stay,
         "status": "read",
-        "reason": None,
+        "reason": "",
         "hours": list(answer.hours),
         "risk": risk,
         "mortality": risk[-1],
@@ -131,7 +131,7 @@ def forecast_row(name: str, answer: Outlook | MedAIError) -> Row:
         status = "refused" if isinstance(answer, RefusedInput) else "error"
         return {"stay": name, "status": status, "reason": str(answer), "at": None, "variables": {}}
     stay = answer.stay or PurePath(name).stem
-    return {"stay": stay, "status": "read", "reason": None, "at": answer.at, "variables": _fans(answer)}
+    return {"stay": stay, "status": "read", "reason": "", "at": answer.at, "variables": _fans(answer)}
 
 
 def _fans(outlook: Outlook) -> Row:

@@ -29,11 +29,12 @@ def read_fhir(text: str) -> Stay:
     InputError
         If it is no Bundle, holds two patients, or an Observation cannot be read.
     """
-    resources = list(_resources(_bundle(text)))
+    bundle = _bundle(text)
+    resources, same = list(_resources(bundle)), _full_urls(bundle)
     intake = Intake("fhir", "effectiveDateTime", "valueQuantity")
     observed = []
     for row, resource in resources:
-        _note_patient(intake, resource, row)
+        _note_patient(intake, resource, row, same)
         if resource.get("resourceType") == "Observation" and resource.get("status") not in _NOT_VALID:
             observed += [(_moment(resource, row), row, *part) for part in _measurements(intake, resource, row)]
     start = _admission(resources) or min((moment for moment, *_ in observed), default=None)
@@ -72,14 +73,30 @@ def _resources(bundle: Resource) -> Iterator[tuple[int, Resource]]:
         yield row, resource
 
 
-def _note_patient(intake: Intake, resource: Resource, row: int) -> None:
+def _full_urls(bundle: Resource) -> dict[str, str]:
+    """Ids of the bundle's patients by the last part of their entries' ``fullUrl``, which references may use."""
+    found = {}
+    for entry in bundle["entry"]:
+        url, resource = entry.get("fullUrl"), entry["resource"]
+        if resource.get("resourceType") == "Patient" and isinstance(url, str) and isinstance(resource.get("id"), str):
+            found[_last_part(url)] = resource["id"]
+    return found
+
+
+def _last_part(reference: str) -> str:
+    """The id in ``Patient/7``, ``https://host/Patient/7``, ``urn:uuid:7`` or ``Patient/7/_history/2`` (a version)."""
+    return reference.partition("/_history/")[0].removeprefix("urn:uuid:").rpartition("/")[2]
+
+
+def _note_patient(intake: Intake, resource: Resource, row: int, same: dict[str, str]) -> None:
     kind = resource.get("resourceType")
     if kind == "Patient" and isinstance(resource.get("id"), str):
         intake.patient(resource["id"], row, "Patient.id")
     subject = resource.get("subject")
     reference = subject.get("reference") if isinstance(subject, dict) else None
     if isinstance(reference, str) and reference:
-        intake.patient(reference.removeprefix("urn:uuid:").rpartition("/")[2], row, "subject")
+        name = _last_part(reference)
+        intake.patient(same.get(name, name), row, "subject")
 
 
 def _measurements(intake: Intake, resource: Resource, row: int) -> Iterator[tuple[Variable, Resource]]:
@@ -159,6 +176,14 @@ def _add(intake: Intake, minutes: float, variable: Variable, part: Resource, row
             text=shown(str(value)),
         )
     unit = (quantity.get("code") or quantity.get("unit")) if isinstance(quantity, dict) else None
+    if isinstance(quantity, dict) and quantity.get("comparator"):
+        told = {"row": row, "name": variable.name, "value": float(value), "sign": shown(str(quantity["comparator"]))}
+        intake.flag(
+            row,
+            "comparator",
+            say("Row {row}: {name} is given as {sign} {value:g}; the limit is used.", **told),
+            left_out=False,
+        )
     intake.add(minutes, variable, float(value), None if unit is None else str(unit), row, "valueQuantity")
 
 

@@ -41,7 +41,7 @@ _UNIT = ("unit", "units", "uom", "valueuom")
 _PATIENT = ("recordid", "patient", "patient_id", "patientid", "subject_id", "stay_id", "stay", "id")
 _MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "-"})
 _MISSING_CODE = -1.0
-"""PhysioNet's files write -1 for a value that is not known."""
+"""PhysioNet's files write -1 for a value that is not known; in other files it is an implausible value like any."""
 
 
 def read_stay(data: bytes) -> Stay:
@@ -130,31 +130,41 @@ def _needed_time(names: list[str]) -> int:
 class Clock:
     """Turns the cells of a time column into minutes since admission.
 
-    ``hh:mm`` counts from admission, a number counts hours (minutes in a column named so), and a date counts
-    from the first date of the file.
+    ``hh:mm`` counts from admission, a number counts hours (minutes in a column named so), and a date with a time of
+    day counts from the first one of the file. A file that mixes dates with the others has no one start.
     """
 
     def __init__(self, column: str) -> None:
         self.column, self._start = column, None
+        self._dated: bool | None = None
         self._factor = 1.0 if "min" in column.lower() else 60.0
 
     def __call__(self, text: str, row: int) -> float:
         text = text.strip()
-        if found := _CLOCK.fullmatch(text):
-            hours, minutes, seconds = found.groups()
-            return int(hours) * 60 + int(minutes) + int(seconds or 0) / 60
-        if _NUMBER.fullmatch(text):
-            return float(text) * self._factor
-        return self._since_first(text, row)
+        clock, number = _CLOCK.fullmatch(text), _NUMBER.fullmatch(text)
+        minutes = self._since_first(text, row) if not (clock or number) else None
+        dated, self._dated = self._dated, minutes is not None
+        if dated not in (None, self._dated):
+            raise InputError(
+                "Row {row}, column {column}: times must all be dates or all count from admission, got {text}.",
+                row=row, column=self.column, text=shown(text),
+            )  # fmt: skip
+        if clock:
+            hours, past, seconds = clock.groups()
+            return int(hours) * 60 + int(past) + int(seconds or 0) / 60
+        return float(text) * self._factor if number else minutes
 
     def _since_first(self, text: str, row: int) -> float:
         try:
+            # A date alone would put a whole day's values at midnight.
+            if ":" not in text:
+                raise ValueError
             moment = datetime.fromisoformat(text)
             self._start = self._start or moment
             return (moment - self._start).total_seconds() / 60
         except (ValueError, TypeError, OverflowError):
             raise InputError(
-                "Row {row}, column {column}: a time must be hh:mm, a number or a date, got {text}.",
+                "Row {row}, column {column}: a time must be hh:mm, a number or a date with a time of day, got {text}.",
                 row=row, column=self.column, text=shown(text),
             ) from None  # fmt: skip
 
@@ -167,6 +177,7 @@ def _read_long(header: list[str], rows: Iterator[Row]) -> Stay:
     unit, patient = _column(names, _UNIT), _column(names, _PATIENT)
     layout = "physionet" if names == ["time", "parameter", "value"] else "long"
     intake, clock = Intake(layout, header[at], header[value]), Clock(header[at])
+    intake.unit_column = header[value if unit is None else unit]
     for row, cells in rows:
         _check_width(cells, header, row)
         if patient is not None:
@@ -193,7 +204,7 @@ def _long_entry(intake: Intake, minutes: float, name: str, text: str, unit: str 
         intake.flag(row, intake.value_column, say("Row {row}: {name} has no value.", row=row, name=variable.name))
         return
     value = _value(text, variable, row, intake.value_column)
-    if value != _MISSING_CODE:
+    if value != _MISSING_CODE or not (intake.layout == "physionet" and intake.id):
         intake.add(minutes, variable, value, unit, row)
 
 
@@ -267,9 +278,7 @@ def _wide_entry(
 ) -> None:
     if text.lower() in _MISSING:
         return
-    value = _value(text, variable, row, column)
-    if value != _MISSING_CODE:
-        intake.add(minutes, variable, value, unit, row, column)
+    intake.add(minutes, variable, _value(text, variable, row, column), unit, row, column)
 
 
 def to_long_csv(stay: Stay) -> str:

@@ -103,11 +103,14 @@ class Intake:
         See :class:`Stay`.
     time_column, value_column : str
         What errors call them.
+    unit_column : str
+        The same of a column of units; empty where units stand with the values.
     """
 
     layout: str
     time_column: str = "Time"
     value_column: str = "Value"
+    unit_column: str = ""
     id: str = ""
     flags: list[Flag] = field(default_factory=list)
     _entries: list[tuple[float, int, float, int]] = field(default_factory=list)
@@ -165,7 +168,7 @@ class Intake:
             raise InputError(
                 "Row {row}, column {column}: the unit of {name} must be {unit} or one that converts to it, got {got}.",
                 row=row,
-                column=column,
+                column=self.unit_column or column,
                 name=variable.name,
                 unit=variable.unit,
                 got=shown(str(unit)),

@@ -9,6 +9,7 @@ from typing import Any
 import streamlit as st
 
 from pages.ui.frame import stats
+from pages.ui.icu_figures import icu_tables
 from pages.ui.language import _
 from pages.ui.words import GATE_METRIC, capital, interval, kind_name, metric_name, model_name, split_name
 
@@ -18,7 +19,7 @@ EACH = "each"
 
 
 def figure_tables(metrics: Mapping[str, Any]) -> None:
-    """Show all figures of a bundle: a gate's by kind of wrong input, a scan model's by part of the data."""
+    """Show all figures of a bundle: a gate's by kind of wrong input, the others' by part of the data."""
     rows, baseline = metrics.get("figures", []), metrics.get("baseline", [])
     if not rows:
         st.caption(_("The bundle holds no figures."))
@@ -41,8 +42,10 @@ def part_tables(rows: Sequence[Row], baseline: Sequence[Row]) -> None:
         )  # fmt: skip
     if part == EACH:
         side_by_side(rows, single)
-    else:
-        beside_baseline([row for row in rows if row.get("split", "") == part], baseline, part)
+        return
+    mine, theirs = ([row for row in table if row.get("split", "") == part] for table in (rows, baseline))
+    if not icu_tables(mine, theirs):
+        beside_baseline(mine, baseline, part)
 
 
 def beside_baseline(rows: Sequence[Row], baseline: Sequence[Row], part: str) -> None:

@@ -16,10 +16,11 @@ def icu_metric_name(code: str) -> str | None:
     parts = code.split(", ")
     if parts[0] not in _figures():
         return None
-    return " · ".join(_part(part) for part in parts)
+    return " · ".join(icu_part_name(part) for part in parts)
 
 
-def _part(part: str) -> str:
+def icu_part_name(part: str) -> str:
+    """Return the name of one part of such a name: a figure, a method, a group, or a variable."""
     named = _figures() | _methods() | _groups()
     if part in named:
         return named[part]
@@ -66,4 +67,5 @@ def _groups() -> dict[str, str]:
         "vital signs": _("vital signs"),
         "all variables": _("all variables"),
         "6 and 12 h": _("6 and 12 h"),
+        "1, 6 and 12 h": _("1, 6 and 12 h"),
     }

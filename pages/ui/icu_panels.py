@@ -304,7 +304,9 @@ def _last_words(view: View, row: Panel) -> str:
 
 def _span(found: Sequence[Trace], row: Panel) -> tuple[float, float]:
     """Limits of a row's axis: all that is drawn, and the nearer end of the normal range."""
-    drawn = np.concatenate([np.asarray(trace["y"], float) for trace in found] or [np.array([0.0])])
+    drawn = np.concatenate([np.asarray(trace["y"], float) for trace in found])
+    if not drawn.size:  # measured only later, and what came after is not shown
+        drawn = np.array([end for code in row.codes for end in variable(code).normal or ()] or [0.0])
     low, high = float(np.nanmin(drawn)), float(np.nanmax(drawn))
     if not row.codes:
         return 0.0, max(1.15 * high, 0.05)

@@ -38,13 +38,26 @@ def keep(held: Held, changed: tuple[Edit, ...]) -> None:
     st.session_state[EDITS] = st.session_state.get(EDITS, {}) | {held.digest: changed}
 
 
+class _Measured(float):
+    """A number that is written with its unit, in whichever format a sentence asks for."""
+
+    unit = ""
+
+    def __format__(self, spec: str) -> str:
+        return f"{float(self):{spec}} {self.unit}".strip()
+
+
 def worded(message: Message) -> str:
-    """Return a sentence of the core with the variables' names in words."""
-    values = {
-        name: variable_name(value) if isinstance(value, str) and value in SERIES | FIXED else value
-        for name, value in message.values.items()
-    }
-    return tell(Message(message.template, values))
+    """Return a sentence of the core with variables' names in words and their values with units."""
+    code, told = message.values.get("variable"), dict(message.values)
+    if code in SERIES | FIXED:
+        told["variable"] = variable_name(code)
+        if "unit" in told:
+            told["unit"] = unit_name(code)
+        elif isinstance(told.get("value"), int | float):
+            told["value"] = _Measured(told["value"])
+            told["value"].unit = unit_name(code)
+    return tell(Message(message.template, told))
 
 
 def what_if_panel(view: View) -> None:

@@ -146,7 +146,7 @@ def heat_map(found: RiskExplanation) -> None:
             font={"size": 13, "color": "#FFFFFF" if strong else _ink()},
         )  # fmt: skip
     chart.update_layout(margin={"l": 0, "r": 8, "t": 56, "b": 40}, dragmode=False)
-    chart.update_xaxes(title=_("Hours since admission"), fixedrange=True, showgrid=False, tickangle=0, type="category")
+    chart.update_xaxes(title=_("Hours since admission"), fixedrange=True, showgrid=False, type="category")
     chart.update_yaxes(autorange="reversed", fixedrange=True, showgrid=False, automargin=True, ticksuffix="  ")
     words = _("Contribution of each variable in each block of hours")
     draw(chart, "icu_heat", words, height=128 + 24 * len(rows))

@@ -63,7 +63,7 @@ def test_choose_scrub_what_if(visitor: Visitor) -> None:
     value.press("Enter")
     page.get_by_role("button", name="Apply the change").click()
     expect(page.locator(".medai-delta")).to_contain_text("→")
-    expect(page.get_by_text("Heart rate is shifted by +40 throughout")).to_be_visible()
+    expect(page.get_by_text("Heart rate is shifted by +40 /min throughout")).to_be_visible()
     expect(page.get_by_text("Association, not effect").first).to_be_visible()
     assert risk(page) != first
 

@@ -46,7 +46,11 @@ def test_icu_keeps_order_and_goes_on_after_bad_files(tmp_path, capsys, monkeypat
     ]  # fmt: skip
     assert status == 1 and all(list(row) == KEYS for row in rows)
     assert rows[0]["hours"] == list(range(1, 49)) and len(rows[0]["risk"]) == 48 and rows[1]["hours"] == [1, 2, 3, 4, 5]
-    assert rows[0]["mortality"] == rows[0]["risk"][-1] and all(0 < p < 1 for row in rows for p in row["risk"])
+    assert (
+        rows[0]["reason"] == ""
+        and rows[0]["mortality"] == rows[0]["risk"][-1]
+        and all(0 < p < 1 for row in rows for p in row["risk"])
+    )
     assert (rows[3]["risk"], rows[3]["mortality"]) == ([], None) and "must be text" in rows[3]["reason"]
 
 
@@ -94,7 +98,7 @@ def test_forecast_keeps_order_and_goes_on_after_bad_files(tmp_path, capsys, monk
         ("gone.txt", "error", None),
     ]  # fmt: skip
     assert status == 1 and all(list(row) == ["stay", "status", "reason", "at", "variables"] for row in rows)
-    assert rows[0]["reason"] is None and rows[3]["variables"] == {} and "must be text" in rows[3]["reason"]
+    assert rows[0]["reason"] == "" and rows[3]["variables"] == {} and "must be text" in rows[3]["reason"]
     for row in rows[:2]:
         assert list(row["variables"]) == list(VARIABLES)
         for name, fan in row["variables"].items():

@@ -98,7 +98,7 @@ def test_a_new_process_forecasts_a_stay(tmp_path):
     command = [sys.executable, "-m", "medai_core", "forecast", str(tmp_path), "--at", "36", "--horizon", "12", "--json"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     row = json.loads(done.stdout)
-    assert (row["stay"], row["status"], row["reason"], row["at"]) == ("7", "read", None, 36)
+    assert (row["stay"], row["status"], row["reason"], row["at"]) == ("7", "read", "", 36)
     assert row["variables"]["HR"]["hours"] == list(range(37, 49)) and row["variables"]["HR"]["unit"] == "/min"
 
 

@@ -107,8 +107,19 @@ def test_dates_count_from_the_first():
 
 
 def test_minus_one_is_missing_and_the_row_of_an_entry_is_kept():
-    stay = read_stay(long("00:00,Height,-1", "00:00,Weight,-1", "00:10,HR,80"))
-    assert (stay.rows.tolist(), stay.fixed, stay.flags) == ([4], {}, ())
+    stay = read_stay(long("00:00,RecordID,7", "00:00,Height,-1", "00:00,Weight,-1", "00:10,HR,80"))
+    assert (stay.rows.tolist(), stay.fixed, stay.flags) == ([5], {}, ())
+
+
+@pytest.mark.parametrize(
+    "data", [long("0,HR,80", "1,Temp,-1", head="time,parameter,value\n"), b"hours,HR,Temp\n0,80,\n1,,-1\n"]
+)
+def test_minus_one_in_other_files_is_left_out_visibly(data):
+    stay = read_stay(data)
+    assert stay.values.tolist() == [80]
+    assert [(f.row, f.left_out) for f in stay.flags] == [(3, True)] and "Temp of -1 Cel is outside" in str(
+        stay.flags[0].message
+    )
 
 
 def test_hours_of_a_short_stay():
@@ -245,11 +256,20 @@ def test_the_past_of_a_stay():
         (long("00:00,HR,inf"), "Row 2, column Value: a value must be a number"),
         (
             long("00:00,HR,80", "noon,HR,80"),
-            "Row 3, column Time: a time must be hh:mm, a number or a date, got 'noon'.",
+            "Row 3, column Time: a time must be hh:mm, a number or a date with a time of day, got 'noon'.",
         ),
         (long("00:00,HR,80", "02:00,HR,80", "01:00,HR,80"), "Row 4, column Time: times must not run backwards"),
         (long("48:01,HR,80"), "Row 2, column Time: times must be between 0 and 48 hours"),
         (long("-1,HR,80"), "Row 2, column Time: times must be between 0 and 48 hours"),
+        (long("2026-03-01,HR,80"), "Row 2, column Time: a time must be hh:mm, a number or a date with a time of day"),
+        (
+            long("2026-03-01 08:00,HR,80", "00:30,HR,81"),
+            "Row 3, column Time: times must all be dates or all count from admission, got '00:30'.",
+        ),
+        (
+            long("1,HR,80", "2026-03-01 08:00,HR,81"),
+            "Row 3, column Time: times must all be dates or all count from admission, got '2026-03-01 08:00'.",
+        ),
         (long("00:00,HR"), "Row 2: a row must have 3 columns as the header has, got 2."),
         (
             long("00:00,RecordID,1", "00:00,HR,80", "00:01,RecordID,2"),
@@ -261,7 +281,7 @@ def test_the_past_of_a_stay():
         ),
         (
             long("0,Temp,98,furlong", head="time,parameter,value,unit\n"),
-            "Row 2, column value: the unit of Temp must be Cel",
+            "Row 2, column unit: the unit of Temp must be Cel",
         ),
         (b"time,HR\n1,80\n1,90\n", "Row 3, column time: two rows have the same time."),
         (b"time,HR,hr (bpm)\n1,80,80\n", "Row 1, column 'hr (bpm)': HR has two columns."),
@@ -299,6 +319,30 @@ def test_bad_input_is_one_clear_sentence(data, sentence):
     with pytest.raises(InputError) as error:
         read_stay(data)
     assert sentence in str(error.value) and "\n" not in str(error.value)
+
+
+def test_one_patient_under_several_references():
+    """References may name the patient by id, by a version of it, or by the ``fullUrl`` of the patient's entry."""
+    patient = {"fullUrl": "urn:uuid:0a-1", "resource": {"resourceType": "Patient", "id": "7", "gender": "male"}}
+    names = ("Patient/7", "urn:uuid:0a-1", "https://host/fhir/Patient/7", "Patient/7/_history/2")
+    found = [observation(k, "8867-4", 80 + k, subject={"reference": name}) for k, name in enumerate(names)]
+    entries_ = [patient, *({"resource": each} for each in found)]
+    stay = read_stay(json.dumps({"resourceType": "Bundle", "entry": entries_}).encode())
+    assert (stay.id, stay.values.tolist(), stay.fixed) == ("7", [80, 81, 82, 83], {"Gender": 1})
+
+
+def test_a_whole_day_of_urine_is_not_put_into_one_hour():
+    stay = read_stay(fhir(observation(1, "8867-4", 80), observation(9, "3167-0", 1800, "mL")))
+    assert stay.values.tolist() == [80] and [(f.row, f.left_out) for f in stay.flags] == [(3, True)]
+
+
+def test_a_limit_given_for_a_value_is_told():
+    below = observation(5, "6598-7", 0.01, "ug/L")
+    below["valueQuantity"]["comparator"] = "<"
+    stay = read_stay(fhir(observation(1, "8867-4", 80), below))
+    assert stay.values.tolist() == [80, 0.01]
+    assert [(f.row, f.left_out) for f in stay.flags] == [(3, False)]
+    assert str(stay.flags[0].message) == "Row 3: TroponinT is given as '<' 0.01; the limit is used."
 
 
 def test_limits(monkeypatch):

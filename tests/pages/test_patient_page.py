@@ -16,7 +16,7 @@ import pytest
 from fake_icu import FakeForecaster, FakeOutlooks
 from streamlit.testing.v1 import AppTest
 
-from medai_core.errors import ArtifactError
+from medai_core.errors import ArtifactError, MedAIError, say
 from medai_core.icu.edits import Edit, apply
 from medai_core.icu.grid import stack
 from medai_core.icu.records import read_stay, to_long_csv
@@ -114,6 +114,41 @@ def test_a_stay_is_read_and_seen_from_its_last_hour(app: AppTest, said: Said) ->
     assert keyed(app.slider, "icu_now_").value == 12
 
 
+def test_a_value_measured_only_later_has_a_panel_over_its_normal_range() -> None:
+    seen = made(at=2, ahead=False, outlooks=False)
+    rows = icu_panels.panels(seen, icu_panels.CUFF, ["Lactate"])
+    shown, _height = icu_panels.course_figure(seen, [icu_panels.Panel("risk", (), 100), *rows])
+    low, high = shown.layout[f"yaxis{len(rows) + 1}"].range
+    assert rows[-1].codes == ("Lactate",) and low < SERIES["Lactate"].normal[0] < SERIES["Lactate"].normal[1] < high
+
+
+def test_numbers_in_sentences_carry_their_unit() -> None:
+    def refusal(edit: Edit) -> str:
+        with pytest.raises(MedAIError) as refused:
+            apply(read_stay(course()), [edit])
+        return icu_whatif.worded(refused.value.message)
+
+    assert icu_whatif.worded(say("{variable} of {value:g} raises the risk", variable="Age", value=71.0)) == (
+        "Age of 71 years raises the risk"
+    )
+    assert icu_whatif.worded(say("{variable} of {value:g} raises the risk", variable="GCS", value=3.0)) == (
+        "Glasgow Coma Scale of 3 raises the risk"
+    )
+    assert refusal(Edit("add", "NIMAP", 60.0, 999.0)) == (
+        "A value of Mean pressure (cuff) must be between 10 and 250 mmHg, got 999.0"
+    )
+
+
+def test_each_step_has_a_slider_of_its_own(app: AppTest) -> None:
+    """The place of the old one, which a browser may still send with the next click, then changes nothing."""
+    before = keyed(opened(app).slider, "icu_now_").set_value(4).run()
+    old = keyed(before.slider, "icu_now_").key
+    app.button(key="icu_step_1").click().run()
+    assert keyed(app.slider, "icu_now_").key != old and keyed(app.slider, "icu_now_").value == 5
+    app.button(key="icu_step_1").click().run()
+    assert keyed(app.slider, "icu_now_").value == 6
+
+
 def test_scrubbing_looks_from_another_hour(app: AppTest, said: Said) -> None:
     keyed(opened(app).slider, "icu_now_").set_value(4).run()
     assert f"{risk_at(4):.1%}" in said(app) and "recorded up to hour **4**" in said(app)
@@ -198,7 +233,7 @@ def test_changing_a_value_answers_at_once_and_can_be_undone(app: AppTest, said: 
     app.button(key="icu_apply").click().run()
     assert not app.exception
     text = said(app)
-    assert "Heart rate at 11:30 is set to 80" in text
+    assert "Heart rate at 11:30 is set to 80 /min" in text
     assert f"{risk_at(12):.2f} → 0.50" in text and "50.0%" in text
     table = app.dataframe[-1].value
     assert table["Variable"].tolist() == ["Heart rate, /min"]
@@ -245,7 +280,7 @@ def test_a_value_typed_just_before_the_click_counts(app: AppTest, said: Said) ->
     tab(opened(app), "What if")
     keyed(app.number_input, "icu_value_").set_value(80.0)
     app.button(key="icu_apply").click().run()
-    assert "Heart rate at 11:30 is set to 80" in said(app)
+    assert "Heart rate at 11:30 is set to 80 /min" in said(app)
 
 
 def test_a_change_later_than_now_does_not_count_yet(app: AppTest, said: Said) -> None:
@@ -286,7 +321,7 @@ def test_reasons_in_words_and_numbers(app: AppTest, said: Said, monkeypatch: pyt
     monkeypatch.setattr("medai_core.icu.explain.EVALUATIONS", 200)
     app.default_timeout = 120
     text = said(tab(opened(app), "Why"))
-    assert "Heart rate of 103 (last, hour 12) raises the risk" in text
+    assert "Heart rate of 103 /min (last, hour 12) raises the risk" in text
     assert "Additivity gap 0.000" in text and "evaluations of the model" in text
     assert len(app.get("plotly_chart")) == 3
 
