@@ -7,7 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from medai_core import __version__
-from pages.ui import icu_loaders, loaders
+from pages.ui import icu_loaders, loaders, tour
 from pages.ui.language import _, language_switch
 
 LOGO = Path(__file__).parent / "assets" / "ui" / "logo.svg"
@@ -19,7 +19,7 @@ with st.sidebar:
     language_switch()
     st.caption(_("Not a medical device. For research and teaching."))
 
-st.navigation(
+chosen = st.navigation(
     {
         "": [st.Page("pages/home/home.py", title=_("Home"), icon=":material/home:", default=True)],
         _("Imaging"): [
@@ -30,9 +30,16 @@ st.navigation(
             st.Page("pages/icu/patient.py", title=_("Follow a patient"), icon=":material/ecg_heart:"),
             st.Page("pages/icu/cohort.py", title=_("Many patients"), icon=":material/patient_list:"),
         ],
+        _("Synthetic images"): [
+            st.Page("pages/synthesis/synthesize.py", title=_("Make images"), icon=":material/auto_awesome:"),
+            st.Page("pages/synthesis/reader_test.py", title=_("Real or synthetic?"), icon=":material/quiz:"),
+            st.Page("pages/synthesis/restore.py", title=_("Restore a radiograph"), icon=":material/healing:"),
+        ],
         _("Evidence"): [st.Page("pages/models/models.py", title=_("Models"), icon=":material/monitoring:")],
     }
-).run()
+)
+tour.bar(chosen.url_path or "home")
+chosen.run()
 # Last, so that the first page is not held up by TensorFlow's import.
 loaders.loading()
 icu_loaders.loading()

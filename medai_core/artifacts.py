@@ -75,6 +75,7 @@ def save_bundle(
     metrics: Mapping[str, Any],
     arrays: Mapping[str, Mapping[str, ArrayLike]] | None = None,
     texts: Mapping[str, str] | None = None,
+    bits: int = KEPT_BITS,
 ) -> Bundle:
     """Write a bundle in full or not at all, replacing the bundle that was there.
 
@@ -83,7 +84,7 @@ def save_bundle(
     folder : Path
         Its parents are made. A folder that holds something other than a bundle is left alone.
     model : keras.Model
-        Its weights are rounded to :data:`KEPT_BITS` significant bits, here as in the file. Saved without optimizer
+        Its weights are rounded to `bits` significant bits, here as in the file. Saved without optimizer
         state when it was not compiled.
     card : mapping
         Must hold ``id`` and ``version``.
@@ -106,7 +107,7 @@ def save_bundle(
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
         new = Path(scratch) / folder.name
         new.mkdir()
-        _save_model(model, new / MODEL)
+        _save_model(model, new / MODEL, bits)
         _write_text_files(new, card, preprocessing, metrics)
         for name, columns in (arrays or {}).items():
             np.savez_compressed(new / f"{name}.npz", allow_pickle=False, **columns)
@@ -123,9 +124,9 @@ def save_bundle(
     return read_bundle(folder)
 
 
-def _save_model(model: keras.Model, path: Path) -> None:
+def _save_model(model: keras.Model, path: Path, bits: int) -> None:
     """Save the rounded network; Keras stores its archive as it is, so it is deflated here: about half the size."""
-    round_weights(model)
+    round_weights(model, bits)
     plain = path.with_stem("plain")
     model.save(plain)
     with zipfile.ZipFile(plain) as source, zipfile.ZipFile(path, "w") as target:
@@ -135,16 +136,16 @@ def _save_model(model: keras.Model, path: Path) -> None:
     plain.unlink()
 
 
-def round_weights(model: keras.Model) -> None:
+def round_weights(model: keras.Model, bits: int = KEPT_BITS) -> None:
     """Round a network's weights in place, as its bundle stores them."""
     for weight in model.weights:
         if weight.dtype == "float32":
-            weight.assign(rounded(np.asarray(weight)))
+            weight.assign(rounded(np.asarray(weight), bits))
 
 
-def rounded(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The nearest numbers with :data:`KEPT_BITS` significant bits; finite values stay finite unless at the very top."""
-    dropped = 24 - KEPT_BITS
+def rounded(values: NDArray[np.float32], bits: int = KEPT_BITS) -> NDArray[np.float32]:
+    """The nearest numbers with `bits` significant bits; finite values stay finite unless at the very top."""
+    dropped = 24 - bits
     bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
     return ((bits + np.uint32(1 << (dropped - 1))) & np.uint32(~((1 << dropped) - 1) & 0xFFFFFFFF)).view(np.float32)
 

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from medai_core import __version__, registry
 from medai_core.artifacts import swap
 from medai_core.cli_icu import forecast, forecast_arguments, forecast_text, icu, icu_arguments, icu_text
+from medai_core.cli_synthesis import evaluate_generator, synthesize, synthesize_arguments, synthesize_text
 from medai_core.errors import MedAIError
 from medai_core.imaging.files import members
 
@@ -154,7 +155,7 @@ def _reading(args: argparse.Namespace) -> Callable[[Iterable[tuple[str, bytes]]]
         start_networks()
         reader = load_reader()
         if args.frame is None and args.plane is None:
-            yield from reader.read_many(items, model=args.model)
+            yield from reader.read_many(items, model=args.model, demonstration=args.demonstration)
             return
         for name, data in items:
             yield name, _read_one(reader, data, args)
@@ -164,7 +165,8 @@ def _reading(args: argparse.Namespace) -> Callable[[Iterable[tuple[str, bytes]]]
 
 def _read_one(reader: ScanReader, data: bytes, args: argparse.Namespace) -> Reading | MedAIError:
     try:
-        return reader.read(data, model=args.model, frame=args.frame, plane=args.plane)
+        chosen = {"frame": args.frame, "plane": args.plane, "demonstration": args.demonstration}
+        return reader.read(data, model=args.model, **chosen)
     except MedAIError as error:
         return error
 
@@ -207,6 +209,8 @@ def _scan_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="auto", choices=("auto", *_of_task("classification")), help="default: auto")
     parser.add_argument("--frame", type=int, help="frame of a file, or slice of a volume, from 0")
     parser.add_argument("--plane", choices=("axial", "coronal", "sagittal"), help="of a volume")
+    shown = "read images marked as synthetic too, and say so; without it they are refused as a patient's"
+    parser.add_argument("--demonstration", action="store_true", help=shown)
 
 
 def _icu(args: argparse.Namespace, emit: Emit) -> bool:
@@ -215,6 +219,10 @@ def _icu(args: argparse.Namespace, emit: Emit) -> bool:
 
 def _forecast(args: argparse.Namespace, emit: Emit) -> bool:
     return forecast(args, emit, _answers, start_networks)
+
+
+def _synthesize(args: argparse.Namespace, emit: Emit) -> bool:
+    return synthesize(args, emit, note, start_networks)
 
 
 def _of_task(*tasks: str) -> list[str]:
@@ -226,17 +234,26 @@ def _of_task(*tasks: str) -> list[str]:
 
 def _evaluate(args: argparse.Namespace, emit: Emit) -> bool:
     start_networks()
-    entry = registry.MODELS[args.model]
-    module = "forecast_evaluate" if entry.task == "forecast" else "evaluate"
-    measure = import_module(f"medai_core.{entry.wing}.{module}")
-    for row in measure.evaluate(args.model, args.data):
+    for row in _figures(args.model, args.data):
         emit({name: row[name] for name in ("metric", "value", "low", "high", "n")})
     return True
 
 
+def _figures(model: str, data: Path) -> Iterable[Row]:
+    entry = registry.MODELS[model]
+    if entry.task == "generator":
+        with contextlib.closing(_Bars(lambda row: None)) as progress:
+            return evaluate_generator(model, data, progress)
+    module = "forecast_evaluate" if entry.task == "forecast" else "evaluate"
+    return import_module(f"medai_core.{entry.wing}.{module}").evaluate(model, data)
+
+
 def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "model", metavar="MODEL", choices=_of_task("classification", "risk", "forecast"), help="%(choices)s"
+        "model",
+        metavar="MODEL",
+        choices=_of_task("classification", "risk", "forecast", "generator"),
+        help="%(choices)s",
     )
     parser.add_argument("data", metavar="DATA", type=Path, help="a folder in the layout of the public data")
 
@@ -308,9 +325,23 @@ def _trainer(model: str) -> Callable[[Path, Path, Emit], Bundle]:
         from medai_core.icu.train_forecast import train_icu_forecast
 
         return train_icu_forecast
+    if registry.MODELS[model].task == "generator":
+        return partial(_train_generator, model)
     from medai_core.imaging.train_bundle import train_scan_model
 
     return partial(train_scan_model, model)
+
+
+def _train_generator(model: str, data: Path, out: Path, progress: Emit) -> Bundle:
+    """Train a generator on the images that the scan wing reads, judged in what its network sees in them."""
+    from medai_core.imaging.dataset import LABELS, PUBLIC_TEST, load_scans
+    from medai_core.imaging.features import scan_answers
+    from medai_core.synthesis.train_bundle import SCAN_MODELS, train_generator
+
+    kind = SCAN_MODELS[model]
+    scans = load_scans(kind, data, leave_out=PUBLIC_TEST)
+    about = (scans.images, scans.labels, scans.groups, LABELS[kind])
+    return train_generator(model, *about, scan_answers(kind), out, progress)
 
 
 def ship(made: Bundle) -> None:
@@ -363,6 +394,14 @@ COMMANDS = (
     Command("scan", "read chest radiographs and brain MRI slices", _scan_arguments, _scan, _scan_text),
     Command("icu", "risk over an intensive-care stay", icu_arguments, _icu, icu_text),
     Command("forecast", "the coming hours of an intensive-care stay", forecast_arguments, _forecast, forecast_text),
+    Command(
+        "synthesize",
+        "make labelled synthetic images",
+        synthesize_arguments,
+        _synthesize,
+        synthesize_text,
+        "Interrupted. Nothing was written.",
+    ),
     Command("evaluate", "measure a model on labelled data", _evaluate_arguments, _evaluate, _evaluate_text),
     Command(
         "train",

@@ -49,8 +49,8 @@ def test_a_shipped_sample_is_preferred_where_the_gate_lets_it_through(tmp_path, 
     (tmp_path / "samples/a.txt").write_text("no image")
     (tmp_path / "samples/b.png").write_bytes(bench.jpeg(bench.drawn_radiograph(150, 120), 150, 120))
     monkeypatch.setattr(bench, "settings", lambda: SimpleNamespace(assets_dir=tmp_path))
-    strict = SimpleNamespace(read=lambda data, model: SimpleNamespace(status="refused"))
-    lenient = SimpleNamespace(read=lambda data, model: SimpleNamespace(status="read"))
+    strict = SimpleNamespace(read=lambda data, model, demonstration: SimpleNamespace(status="refused"))
+    lenient = SimpleNamespace(read=lambda data, model, demonstration: SimpleNamespace(status="read"))
     assert bench.sample(strict)[1] is False
     data, accepted = bench.sample(lenient)
     assert accepted and Image.open(io.BytesIO(data)).size == (1500, 1200)
@@ -74,8 +74,8 @@ def test_the_bench_reads_by_the_public_face(monkeypatch):
     """The fast path timed is the one that pages and command line use."""
     calls = []
     fake = SimpleNamespace(
-        read=lambda data, model: calls.append("read") or SimpleNamespace(status="read"),
-        read_many=lambda items, model: ((name, SimpleNamespace(status="read")) for name, _ in items),
+        read=lambda data, model, demonstration: calls.append("read") or SimpleNamespace(status="read"),
+        read_many=lambda items, model, demonstration: ((name, SimpleNamespace(status="read")) for name, _ in items),
     )
     monkeypatch.setattr(reader, "load_reader", lambda: fake)
     data = bench.jpeg(bench.drawn_radiograph(150, 120))

@@ -37,21 +37,26 @@ class FakeReader:
         self.taken: list[str] = []
         self.asked: list[tuple[object, ...]] = []
 
-    def read(self, data: bytes, *, model: str = "auto", frame: int | None = None, plane: str | None = None) -> Reading:
+    def read(self, data: bytes, *, model="auto", frame=None, plane=None, demonstration: bool = False) -> Reading:
         self.asked.append((model, frame, plane))
+        if data.startswith(b"marked"):
+            said = say("This image is marked as synthetic."), say("Demonstration: no patient.")
+            if demonstration:
+                return dataclasses.replace(READ, cautions=said[1:])
+            return Reading("refused", "synthetic", said[0], "0" * 64)
         if data.startswith(b"ok"):
             return READ
         if data.startswith(b"no"):
             return Reading("refused", "blank", say("The image is blank."), "0" * 64)
         raise InputError("This is no scan.")
 
-    def read_many(self, items, *, model: str = "auto"):
+    def read_many(self, items, *, model: str = "auto", demonstration: bool = False):
         source = iter(items)
         while chunk := list(islice(source, 3)):
             self.taken += [name for name, _ in chunk]
             for name, data in chunk:
                 try:
-                    yield name, self.read(data, model=model)
+                    yield name, self.read(data, model=model, demonstration=demonstration)
                 except InputError as error:
                     yield name, error
 
@@ -125,6 +130,15 @@ def test_a_reading_is_rounded_and_still_adds_up(here, capsys):
     assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-12)
     assert set(row["probabilities"].values()) <= {0.333333, 0.333334}
     assert (row["label"], row["prediction_set"], row["refer"]) == ("viral", ["bacterial", "viral"], True)
+
+
+@pytest.mark.parametrize("way", [[], ["--frame", "0"]])
+def test_a_marked_image_is_read_as_a_demonstration_alone(here, capsys, way):
+    write(here / "a.png", b"marked")
+    status, (row,), _ = run(capsys, "scan", "a.png", *way)
+    assert (status, row["status"], row["cautions"]) == (0, "refused", []) and "synthetic" in row["reason"]
+    _, (row,), _ = run(capsys, "scan", "a.png", "--demonstration", *way)
+    assert (row["status"], row["cautions"]) == ("read", ["Demonstration: no patient."])
 
 
 def test_cautions_are_told(here, capsys, monkeypatch):

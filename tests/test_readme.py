@@ -72,7 +72,7 @@ def test_the_samples_are_read():
     files = [path for path in (ROOT / "assets/samples").glob("*") if path.suffix in (".png", ".dcm")]
     if not files or len(registry.available()) < len(registry.MODELS):
         pytest.skip("models or samples are not here yet")
-    command = [sys.executable, "-m", "medai_core", "scan", *sorted(map(str, files)), "--json"]
+    command = [sys.executable, "-m", "medai_core", "scan", "--demonstration", *sorted(map(str, files)), "--json"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 0, done.stderr

@@ -3,17 +3,20 @@
 Four kinds of evidence, each a number with a limit set on right images of unseen patients: how sure a small
 classifier is that the image is a chest radiograph or a brain slice the right way round; how badly an
 autoencoder trained on right images redraws it; how far its features lie from those of right images
-(Mahalanobis distance, Lee et al. 2018); and how colourful it is. DICOM tags that contradict are final.
+(Mahalanobis distance, Lee et al. 2018); and how colourful it is. DICOM tags that contradict are final, and so is
+a mark that says the image is synthetic, unless it was opened as a demonstration.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medai_core import marks
 from medai_core.artifacts import Bundle, load_arrays
 from medai_core.errors import Message, say
 from medai_core.imaging.reading import GateReport, GateSignal
@@ -161,6 +164,27 @@ def model_from_tags(scan: Scan) -> str | None:
 
 def _refuse(code: str, signals: tuple[GateSignal, ...] = (), reason: Message | None = None, **rest) -> GateReport:
     return GateReport(False, code, reason or REASONS[code], signals, **rest)
+
+
+def marks_of(scan: Scan) -> marks.Marks:
+    """Return which marks of a synthetic image a scan carries, in its pixels or in what its file says."""
+    return marks.recognise(scan.display, {**scan.texts, **{tag.keyword: tag.value for tag in scan.tags}})
+
+
+def refuse_marked(found: marks.Marks) -> GateReport:
+    """Refuse an image that says itself that it shows no patient."""
+    names = reduce(lambda first, second: say("{first}, {second}", first=first, second=second), found.names())
+    reason = say(
+        "This image is marked as synthetic ({marks}), so it is not read as a patient's. "
+        "It can be opened as a demonstration.",
+        marks=names,
+    )
+    signals = (
+        GateSignal("visible_mark", found.visible_score, marks.VISIBLE_LIMIT),
+        GateSignal("watermark", found.watermark_score, marks.WATERMARK_LIMIT),
+        GateSignal("description", float(found.metadata), 0.0),
+    )
+    return _refuse("synthetic", signals, reason)
 
 
 def check_before(scan: Scan, model: str | None) -> GateReport | None:

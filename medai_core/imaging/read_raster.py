@@ -20,7 +20,8 @@ from medai_core.settings import settings
 warnings.filterwarnings("ignore", module="PIL")
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
-_ORIENTATION = 0x0112
+_ORIENTATION, _DESCRIPTION, _XMP = 0x0112, 0x010E, 700
+_MAX_TEXT = 20_000
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
 _CUT_TO_8 = ("RGB", "RGBA")
@@ -38,6 +39,7 @@ class _Picture:
     frames: int = 1
     inverted: bool = False
     trace: list[Message] = field(default_factory=list)
+    texts: dict[str, str] = field(default_factory=dict)
 
 
 def read_raster(data: bytes, kind: str, digest: str, frame: int | None, at_least: int | None) -> Scan:
@@ -111,6 +113,7 @@ def _scan(picture: _Picture, kind: str, digest: str) -> Scan:
         frame=picture.frame,
         frames=picture.frames,
         trace=tuple(trace),
+        texts=picture.texts,
     )
 
 
@@ -133,6 +136,7 @@ def _decode(image: Image.Image, data: bytes, kind: str, at_least: int | None = N
     white_is_zero = kind == "TIFF" and image.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
     deep = _deep_png(image, data, trace) if kind == "PNG" and bits == 16 and image.mode in _CUT_TO_8 else None
     image.load()
+    texts = _texts(image, kind)  # after loading: those of a PNG may follow its pixels
     if (factor := round(max(width, height) / max(image.size))) > 1:
         trace.append(say("decoded at 1/{factor} size", factor=factor))
     if orientation > 1:
@@ -148,7 +152,22 @@ def _decode(image: Image.Image, data: bytes, kind: str, at_least: int | None = N
         # Pillow has turned 8-bit white-is-zero round, deeper ones it leaves as stored.
         inverted=white_is_zero and pixels.dtype != np.uint8,
         trace=trace,
+        texts=texts,
     )
+
+
+def _texts(image: Image.Image, kind: str) -> dict[str, str]:
+    """Return what a file says in words, each field cut to a length that no description has.
+
+    Comment, XMP and EXIF come as bytes; of EXIF, letters among other bytes are left.
+    """
+    fields = {str(name): value for name, value in image.info.items()}
+    if kind == "TIFF":
+        fields |= {"ImageDescription": image.tag_v2.get(_DESCRIPTION), "xmp": image.tag_v2.get(_XMP)}
+    texts = {
+        name: value.decode("utf-8", "ignore") if isinstance(value, bytes) else value for name, value in fields.items()
+    }
+    return {name: text[:_MAX_TEXT] for name, text in texts.items() if isinstance(text, str)}
 
 
 def _orientation(image: Image.Image, trace: list[Message]) -> int:

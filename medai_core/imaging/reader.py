@@ -7,7 +7,6 @@ reading.probabilities, reading.prediction_set, reading.refer
 
 from __future__ import annotations
 
-import hashlib
 import re
 import threading
 import time
@@ -24,12 +23,12 @@ from numpy.typing import NDArray
 from medai_core import registry
 from medai_core.artifacts import Bundle, load_arrays, load_model
 from medai_core.calibration import VectorScaling
-from medai_core.errors import InputError, MedAIError, Message, RefusedInput, say
+from medai_core.errors import InputError, MedAIError, Message, say
 from medai_core.imaging import gate
 from medai_core.imaging.explain import Explainer, Explanation
-from medai_core.imaging.prepare import SIZE, prepare
-from medai_core.imaging.read import read_scan, sniff, unreadable
-from medai_core.imaging.reading import GateReport, OperatingPoint, Reading
+from medai_core.imaging.intake import Order, Taken, gated, take
+from medai_core.imaging.prepare import SIZE
+from medai_core.imaging.reading import OperatingPoint, Reading
 from medai_core.imaging.rule import Rule
 from medai_core.imaging.scan import Scan
 from medai_core.metrics import Interval
@@ -38,7 +37,6 @@ from medai_core.runtime import Compiled
 if TYPE_CHECKING:
     import keras
 
-DECODE_AT_LEAST = 448
 BATCH, BATCH_BYTES = 16, 64_000_000
 ADULT_YEARS = 18
 AGES_YEARS = (1, 6)
@@ -110,16 +108,6 @@ def _background(bundle: Bundle) -> NDArray[np.float32]:
     return load_arrays(bundle, "background")["images"][..., None].astype(np.float32) / 255.0
 
 
-@dataclass(frozen=True, eq=False)
-class _Taken:
-    """A file after intake: ready for the networks, or with its answer already."""
-
-    scan: Scan | None
-    image: NDArray[np.float32] | None
-    trace: tuple[Message, ...]
-    early: Reading | None = None
-
-
 def _cautions(scan: Scan, model: str) -> tuple[Message, ...]:
     """What the file says of the patient that the training population does not cover; never the age itself."""
     age = next((tag.value for tag in scan.tags if tag.keyword == "PatientAge"), "")
@@ -134,36 +122,15 @@ def _cautions(scan: Scan, model: str) -> tuple[Message, ...]:
     return (say("The file says the patient is outside the ages of 1 to 5 years that the model was made for."),)
 
 
-def _without_pixels(scan: Scan) -> Scan:
-    """What is left to ask of a scan once it is prepared: dozens of a batch wait at once, each of many megabytes."""
-    nothing = np.zeros((0, 0), np.uint8)
-    return replace(scan, stored=nothing, display=nothing, colour=None)
-
-
-def _gated(scan: Scan, report: GateReport, trace: tuple[Message, ...]) -> Reading:
-    """Return a reading that says what the gate said; the model's answer is still missing."""
-    return Reading(
-        "read" if report.accepted else "refused",
-        report.code,
-        report.reason,
-        scan.digest,
-        gate=report,
-        trace=trace,
-        frame=scan.frame,
-        frames=scan.frames,
-        plane=scan.plane,
-    )
-
-
 @dataclass(eq=False)
 class _Batch:
     """Some files on their way through the decoders, together then through the networks."""
 
     names: list[str] = field(default_factory=list)
-    futures: list[Future[_Taken]] = field(default_factory=list)
+    futures: list[Future[Taken]] = field(default_factory=list)
     size: int = 0
 
-    def add(self, name: str, future: Future[_Taken], size: int) -> None:
+    def add(self, name: str, future: Future[Taken], size: int) -> None:
         self.names.append(name)
         self.futures.append(future)
         self.size += size
@@ -215,7 +182,15 @@ class ScanReader:
         rows = ({name: output[k : k + 1] for name, output in outputs.items()} for k in range(len(images)))
         return np.array([not gate.judge(row, self._limits, model)[1].accepted for row in rows])
 
-    def read(self, data: bytes, *, model: str = "auto", frame: int | None = None, plane: str | None = None) -> Reading:
+    def read(
+        self,
+        data: bytes,
+        *,
+        model: str = "auto",
+        frame: int | None = None,
+        plane: str | None = None,
+        demonstration: bool = False,
+    ) -> Reading:
         """Read one file.
 
         Parameters
@@ -227,6 +202,8 @@ class ScanReader:
             Frame or slice, from 0; when None the first frame, of a volume or an MR stack the middle.
         plane : {"axial", "coronal", "sagittal"}, optional
             For volumes.
+        demonstration : bool
+            Read an image that is marked as synthetic too; the reading's cautions then say that it shows no patient.
 
         Returns
         -------
@@ -239,11 +216,12 @@ class ScanReader:
             The bytes cannot be read, or an argument is not among its values.
         """
         started = time.perf_counter()
-        reading = self._answer([self._take(data, _asked(model), frame, plane)], _asked(model))[0]
+        order = Order(_asked(model), frame, plane, demonstration)
+        reading = self._answer([take(data, order)], order.model)[0]
         return replace(reading, seconds=time.perf_counter() - started)
 
     def read_many(
-        self, items: Iterable[tuple[str, bytes]], *, model: str = "auto"
+        self, items: Iterable[tuple[str, bytes]], *, model: str = "auto", demonstration: bool = False
     ) -> Iterator[tuple[str, Reading | MedAIError]]:
         """Read many files: decoded side by side, sent through the networks in batches, in input order.
 
@@ -251,18 +229,18 @@ class ScanReader:
         64 MB) wait at once, and the older one is answered as soon as it is decoded. Closing the generator stops
         the work.
         """
-        asked = _asked(model)
+        order = Order(_asked(model), demonstration=demonstration)
         pool = ThreadPoolExecutor(max_workers=2)
         try:
             waiting: deque[_Batch] = deque()
             for name, data in items:
                 if not waiting or waiting[-1].full:
                     waiting.append(_Batch())
-                waiting[-1].add(name, pool.submit(self._take, data, asked, None, None), len(data))
+                waiting[-1].add(name, pool.submit(take, data, order), len(data))
                 while waiting and waiting[0].full and (waiting[0].decoded or len(waiting) > 2):
-                    yield from self._finish(waiting.popleft(), asked)
+                    yield from self._finish(waiting.popleft(), order.model)
             while waiting:
-                yield from self._finish(waiting.popleft(), asked)
+                yield from self._finish(waiting.popleft(), order.model)
         finally:  # also when closed early: what waits to be decoded is not
             pool.shutdown(cancel_futures=True)
 
@@ -302,34 +280,7 @@ class ScanReader:
         for name, error in zip(batch.names, errors, strict=True):
             yield name, error if error is not None else replace(next(readings), seconds=share)
 
-    def _take(self, data: bytes, asked: str | None, frame: int | None, plane: str | None) -> _Taken:
-        """Decode, check what needs no network, and prepare.
-
-        What happens to one file here is that file's error, also when memory runs out: the others go on.
-        """
-        try:
-            return self._taken(data, asked, frame, plane)
-        except MedAIError:
-            raise
-        except Exception as error:
-            raise unreadable(sniff(data), error) from error
-
-    def _taken(self, data: bytes, asked: str | None, frame: int | None, plane: str | None) -> _Taken:
-        try:
-            scan = read_scan(data, frame=frame, plane=plane, at_least=DECODE_AT_LEAST)
-        except RefusedInput as refusal:
-            early = Reading("refused", "not_read", refusal.message, hashlib.sha256(data).hexdigest())
-            return _Taken(None, None, (), early)
-        report = gate.check_before(scan, asked)
-        if report is None:
-            try:
-                prepared = prepare(scan.display)
-                return _Taken(_without_pixels(scan), prepared.image, scan.trace + prepared.trace)
-            except RefusedInput as refusal:
-                report = GateReport(False, "too_small", refusal.message)
-        return _Taken(None, None, (), _gated(scan, report, scan.trace))
-
-    def _answer(self, taken: Sequence[_Taken], asked: str | None) -> list[Reading]:
+    def _answer(self, taken: Sequence[Taken], asked: str | None) -> list[Reading]:
         """Send what intake let through to the gate and to the chosen models, each in one batch."""
         readings = [item.early for item in taken]
         ready = [k for k, reading in enumerate(readings) if reading is None]
@@ -343,9 +294,9 @@ class ScanReader:
             wanted = asked or gate.model_from_tags(item.scan)
             one = {name: output[row : row + 1] for name, output in outputs.items()}
             model, report = gate.judge(one, self._limits, wanted)
-            readings[k] = replace(_gated(item.scan, report, item.trace), prepared=item.image[..., 0])
+            cautions = item.cautions + (_cautions(item.scan, model) if report.accepted else ())
+            readings[k] = replace(gated(item.scan, report, item.trace, cautions), prepared=item.image[..., 0])
             if report.accepted:
-                readings[k] = replace(readings[k], cautions=_cautions(item.scan, model))
                 chosen.setdefault(model, []).append(row)
         for model, rows in chosen.items():
             chosen_model = self.model(model)

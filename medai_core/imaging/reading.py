@@ -34,7 +34,7 @@ class GateReport:
     Attributes
     ----------
     code : str
-        ``ok``, or the kind of wrong input: ``other_modality``, ``wrong_body_part``, ``photograph``,
+        ``ok``, or the kind of wrong input: ``synthetic``, ``other_modality``, ``wrong_body_part``, ``photograph``,
         ``document``, ``blank``, ``noise``, ``inverted``, ``rotated``, ``too_small``, ``cropped``,
         ``unlike_training``.
     kind_probabilities : dict[str, float]
@@ -81,7 +81,8 @@ class Reading:
     urgency : float
         0 to 1, for sorting a worklist: the finding's probability, at least 0.5 when a person should look.
     cautions : tuple[Message, ...]
-        What the file says of the patient that the training population does not cover.
+        What the file says of the patient that the training population does not cover, and that a reading is a
+        demonstration.
     plane : str or None
         Of a volume: ``axial``, ``coronal`` or ``sagittal``, along which ``frame`` counts.
     prepared : NDArray[np.float32] or None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -65,6 +66,8 @@ class Scan:
         the patient's right, front or head.
     spacing_mm : tuple[float, float] or None
         Distance between rows and between columns of the file's picture, in mm.
+    texts : Mapping[str, str]
+        What a picture's file says in words: PNG keywords, EXIF description, comment, XMP. Of DICOM see :attr:`tags`.
     """
 
     stored: NDArray[np.generic]
@@ -86,6 +89,7 @@ class Scan:
     spacing_mm: tuple[float, float] | None = None
     tags: tuple[Tag, ...] = ()
     trace: tuple[Message, ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def values(self) -> NDArray[np.float32]:

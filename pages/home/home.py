@@ -7,7 +7,7 @@ from typing import NamedTuple
 import streamlit as st
 
 from medai_core.errors import MedAIError
-from pages.ui import loaders
+from pages.ui import loaders, tour
 from pages.ui.frame import bullets, page, problem, table
 from pages.ui.gallery import SCAN_PAGE, sample_gallery
 from pages.ui.icu_stay import PATIENT_PAGE
@@ -16,6 +16,8 @@ from pages.ui.words import model_name
 
 WORKLIST_PAGE = "pages/imaging/worklist.py"
 COHORT_PAGE = "pages/icu/cohort.py"
+SYNTHESIZE_PAGE, READER_TEST_PAGE = "pages/synthesis/synthesize.py", "pages/synthesis/reader_test.py"
+RESTORE_PAGE = "pages/synthesis/restore.py"
 MODELS_PAGE = "pages/models/models.py"
 # Streamlit collects garbage after each look, which holds up the loading that is looked at.
 LOOK_AGAIN_SECONDS = 3.0
@@ -34,8 +36,9 @@ class Tile(NamedTuple):
 def main() -> None:
     page(
         "MedAI",
-        _("Calibrated, explained readings of scans and of stays in intensive care, on your own machine."),
+        _("Calibrated, explained readings of scans and of stays in intensive care, and synthetic images with proof."),
     )
+    tour.invitation()
     tiles()
     does_and_does_not()
     sample_gallery("home", one_per_label=True, per_row=4)
@@ -58,12 +61,22 @@ def tiles() -> None:
         Tile(COHORT_PAGE, "patient_list", _("Many patients"), _("Score stays"),
              _("Many stays or a ZIP: who is at risk, whose risk is rising, and a map of which patients are alike.")),
     )  # fmt: skip
+    synthetic = (
+        Tile(SYNTHESIZE_PAGE, "auto_awesome", _("Make images"), _("Make some"),
+             _("Labelled images of no patient, from a seed: sliders, downloads, and proof of quality and privacy.")),
+        Tile(READER_TEST_PAGE, "quiz", _("Real or synthetic?"), _("Start a test"),
+             _("A reader test over your own images and generated ones, with a confidence interval.")),
+        Tile(RESTORE_PAGE, "healing", _("Restore a radiograph"), _("Open an image"),
+             _("Take noise away or fill in a region, and see what was invented.")),
+    )  # fmt: skip
     models = Tile(
         MODELS_PAGE, "monitoring", _("Models"), _("See the evidence"),
         _("What each model is for and not for, how it did on cases it never saw, and where it is known to fail."),
     )  # fmt: skip
     for column, (section, members) in zip(
-        st.columns(2), ((_("Imaging"), imaging), (_("Intensive care"), care)), strict=True
+        st.columns(3),
+        ((_("Imaging"), imaging), (_("Intensive care"), care), (_("Synthetic images"), synthetic)),
+        strict=True,
     ):
         with column, st.container(height="stretch"):
             st.caption(f"**{section}**")
@@ -93,6 +106,7 @@ def does_and_does_not() -> None:
                 _("Single slices of brain MRI: glioma, meningioma, pituitary tumour, or no tumour."),
                 _("Stays in intensive care: the risk of death in hospital at every hour, and forecasts of each value."),
                 _("Gives probabilities calibrated on held-out cases, and says how sure it is."),
+                _("Makes labelled synthetic images that are marked as such, with proof of quality and of privacy."),
                 _("Refuses what its models were not made for, and says why."),
                 _("Works offline: nothing you open leaves this computer or is kept after the session."),
             ]
@@ -105,6 +119,7 @@ def does_and_does_not() -> None:
                 _("It does not find other disease: a normal answer says nothing about fractures, masses or devices."),
                 _("It does not read adult chest radiographs or whole MRI studies, nor stays beyond 48 hours."),
                 _("It does not say what a treatment would do: what-if answers are association, not effect."),
+                _("It does not make evidence: synthetic and restored images are invented and show no one's disease."),
                 _("It does not localise: heat maps show what moved the model, not where disease is."),
                 _("It does not replace a reader, and its answers do not order any treatment."),
             ]

@@ -49,7 +49,7 @@ def main() -> None:
     reading = None
     try:
         with st.spinner(_("Reading")):
-            reading = loaders.reading(digest, data, model, frame, plane)
+            reading = loaders.reading(digest, data, model, frame, plane, held.demonstration)
     except MedAIError as error:
         problem(error, name)
     show(Opened(name, digest, scan, reading, frame, plane))
@@ -77,6 +77,8 @@ def file_bar(held: uploads.Held) -> None:
         words = f":material/description: **{plain(held.name)}** · {megabytes(held.size)}"
         if held.sample:
             words += f" · {_('synthetic sample, no patient')}"
+        elif held.demonstration:
+            words += f" · {_('opened as a demonstration')}"
         st.markdown(words)
         st.button(_("Close this file"), icon=":material/close:", key="let_go", on_click=uploads.let_go)
 
@@ -159,6 +161,12 @@ def show(opened: Opened) -> None:
                 answer.operating_point(reading)
         elif reading is not None:
             answer.refusal_card(reading)
+            if reading.code == "synthetic":
+                st.button(
+                    _("Open as a demonstration"), icon=":material/co_present:", key="open_demonstration",
+                    on_click=uploads.open_as_demonstration,
+                    help=_("The image is then read like a scan, and the reading says that it shows no patient."),
+                )  # fmt: skip
     tabs(opened)
 
 

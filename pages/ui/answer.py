@@ -103,7 +103,13 @@ def refusal_card(reading: Reading) -> None:
         st.subheader(refusal_title(reading.code), anchor=False)
         if reading.reason:
             st.write(plain(tell(reading.reason)))
-        st.write(_("No probabilities are shown, because they would mean nothing for this input. A person has to look."))
+        for caution in reading.cautions:
+            st.warning(plain(tell(caution)), icon=":material/warning:")
+        if reading.code != "synthetic":
+            words = _(
+                "No probabilities are shown, because they would mean nothing for this input. A person has to look."
+            )
+            st.write(words)
 
 
 def gate_panel(reading: Reading) -> None:

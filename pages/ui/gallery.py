@@ -8,7 +8,7 @@ import streamlit as st
 
 from pages.ui import loaders, uploads
 from pages.ui.language import _
-from pages.ui.samples import Sample, samples
+from pages.ui.samples import GENERATED, Sample, samples
 
 SCAN_PAGE = "pages/imaging/read_scan.py"
 
@@ -23,17 +23,25 @@ def sample_gallery(key: str, one_per_label: bool = False, per_row: int = 5) -> N
     if not found:
         return
     st.subheader(_("Try a sample"), anchor=False)
-    st.caption(
-        _(
-            "These images are synthetic: drawn by a computer, of no patient. "
-            "A title says what the model reads, not what can be seen: the chest images are too soft to show disease, "
-            "and the lesions on the brain images are only drawn."
-        )
-    )
+    st.caption(_about({sample.made for sample in found if sample.model in loaders.READING_MODELS}))
     for start in range(0, len(found), per_row):
         for column, sample in zip(st.columns(per_row), found[start : start + per_row], strict=False):
             with column, st.container(border=True, height="stretch", vertical_alignment="distribute"):
                 _card(sample, key)
+
+
+def _about(made: set[str]) -> str:
+    """Return what has to be known of the samples, by how they were made."""
+    if made == {GENERATED}:
+        return _(
+            "These images are synthetic: made by a trained generator, of no patient, and marked so. "
+            "They open as demonstrations. A title says what the generator was asked for; it is no diagnosis."
+        )
+    return _(
+        "These images are synthetic: drawn by a computer, of no patient. "
+        "A title says what the model reads, not what can be seen: the chest images are too soft to show disease, "
+        "and the lesions on the brain images are only drawn."
+    )
 
 
 def _card(sample: Sample, key: str) -> None:

@@ -174,16 +174,24 @@ def layout(digest: str, _data: bytes, plane: str | None) -> Layout:
     return Layout(found.planes, found.plane, found.frames, found.frame)
 
 
-def reading(digest: str, data: bytes, model: str, frame: int | None, plane: str | None) -> Reading:
-    """Return the reading of one frame of one file."""
-    return _reading(digest, data, model, versions(model), frame, plane)
+def reading(
+    digest: str, data: bytes, model: str, frame: int | None, plane: str | None, demonstration: bool = False
+) -> Reading:
+    """Return the reading of one frame of one file; of one that is marked as synthetic only as a demonstration."""
+    return _reading(digest, data, model, versions(model), frame, plane, demonstration)
 
 
 @st.cache_data(max_entries=64, **KEEP)
 def _reading(
-    digest: str, _data: bytes, model: str, versions: tuple[str, ...], frame: int | None, plane: str | None
+    digest: str,
+    _data: bytes,
+    model: str,
+    versions: tuple[str, ...],
+    frame: int | None,
+    plane: str | None,
+    demonstration: bool,
 ) -> Reading:
-    return reader().read(_data, model=model, frame=frame, plane=plane)
+    return reader().read(_data, model=model, frame=frame, plane=plane, demonstration=demonstration)
 
 
 @st.cache_data(max_entries=64, **KEEP)

@@ -12,16 +12,19 @@ from medai_core.settings import settings
 
 STAY = "icu"
 """What the list calls a stay, where an image has its label."""
+DRAWN, GENERATED = "drawn", "generated"
+"""How an image was made, as the list says; what it does not say was drawn."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One synthetic image or stay: its file, what it was drawn as, and the model it is meant for."""
+    """One synthetic image or stay: its file, what it was made as, the model it is meant for, and how it was made."""
 
     path: Path
     label: str
     model: str
     title: str
+    made: str = DRAWN
 
 
 @cache
@@ -35,7 +38,13 @@ def samples() -> tuple[Sample, ...]:
     if isinstance(rows, dict):
         rows = rows.get("samples", [])
     found = [
-        Sample(folder / row["file"], row.get("label", ""), row.get("model", ""), row.get("title", row["file"]))
+        Sample(
+            folder / row["file"],
+            row.get("label", ""),
+            row.get("model", ""),
+            row.get("title", row["file"]),
+            row.get("made", DRAWN),
+        )
         for row in rows
     ]
     return tuple(sample for sample in found if sample.path.is_file())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -18,12 +18,21 @@ ROUND = "upload_round"
 
 @dataclass(frozen=True, eq=False)
 class Held:
-    """An uploaded file: its name as the visitor gave it, its bytes, their SHA-256."""
+    """An uploaded file: its name as the visitor gave it, its bytes, their SHA-256.
+
+    Attributes
+    ----------
+    sample : bool
+        One of the built-in samples.
+    demonstration : bool
+        May be read although it is marked as synthetic: a sample always, another file where the visitor says so.
+    """
 
     name: str
     data: bytes
     digest: str
     sample: bool = False
+    demonstration: bool = False
 
     @property
     def size(self) -> int:
@@ -54,7 +63,7 @@ class Opened:
 
 def hold(name: str, data: bytes, sample: bool = False) -> Held:
     """Keep a file for the scan page, replacing the one before."""
-    held = Held(name, data, hashlib.sha256(data).hexdigest(), sample)
+    held = Held(name, data, hashlib.sha256(data).hexdigest(), sample, demonstration=sample)
     st.session_state[SCAN] = held
     return held
 
@@ -62,6 +71,11 @@ def hold(name: str, data: bytes, sample: bool = False) -> Held:
 def held_scan() -> Held | None:
     """Return the file of the scan page."""
     return st.session_state.get(SCAN)
+
+
+def open_as_demonstration() -> None:
+    """Let the file of the scan page be read although it is marked as synthetic."""
+    st.session_state[SCAN] = replace(st.session_state[SCAN], demonstration=True)
 
 
 def let_go() -> None:

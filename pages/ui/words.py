@@ -49,6 +49,7 @@ def model_name(model: str | None) -> str:
 def refusal_title(code: str) -> str:
     """Return the headline of a refusal."""
     titles = {
+        "synthetic": _("This image is synthetic"),
         "other_modality": _("This is another kind of examination"),
         "wrong_body_part": _("This is another part of the body"),
         "photograph": _("This looks like a photograph"),
@@ -95,6 +96,9 @@ def signal_name(code: str) -> str:
         "distance": _("Distance from training images"),
         "colour": _("Colourfulness"),
         "emptiness": _("Lack of contrast"),
+        "visible_mark": _("Visible mark of a synthetic image"),
+        "watermark": _("Invisible watermark of a synthetic image"),
+        "description": _("File describes itself as synthetic"),
     }
     return names.get(code, code.replace("_", " ").capitalize())
 
@@ -102,6 +106,7 @@ def signal_name(code: str) -> str:
 def metric_name(code: str) -> str:
     """Return the name of a figure of merit as bundles write it."""
     from pages.ui.icu_metrics import icu_metric_name  # which takes words from here
+    from pages.ui.synth_metrics import synth_metric_name
 
     names = {
         "AUC, pneumonia": _("AUC, pneumonia"),
@@ -124,8 +129,8 @@ def metric_name(code: str) -> str:
     }
     if code in names:
         return capital(names[code])
-    if icu := icu_metric_name(code):
-        return capital(icu)
+    if name := icu_metric_name(code) or synth_metric_name(code):
+        return capital(name)
     if gate := GATE_METRIC.fullmatch(code):
         model, against, refused = gate.groups()
         if not against and not refused:
@@ -145,6 +150,7 @@ def split_name(code: str) -> str:
         "held-out sessions": _("held-out sessions"),
         "held-out folds": _("held-out folds"),
         "validation": _("validation"),
+        "synthetic": _("synthetic images"),
     }
     base, _comma, rest = code.partition(", ")
     base = names.get(base, base)

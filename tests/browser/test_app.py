@@ -25,6 +25,13 @@ def upload(page: Page, name: str, data: bytes) -> None:
     page.locator("input[type=file]").set_input_files({"name": name, "mimeType": "image/png", "buffer": data})
 
 
+def upload_sample(page: Page, name: str, data: bytes) -> None:
+    """Upload a synthetic sample and open it as what it is: it is refused as a patient's."""
+    upload(page, name, data)
+    expect(page.locator(".st-key-refusal")).to_contain_text("This image is synthetic")
+    page.get_by_role("button", name="Open as a demonstration").click()
+
+
 def answer(page: Page) -> str:
     card = page.locator(".st-key-answer")
     card.wait_for()
@@ -34,8 +41,9 @@ def answer(page: Page) -> str:
 def test_upload_read_look_closer_download(visitor: Visitor, samples: dict[str, bytes], tmp_path: Path) -> None:
     page = visitor()
     go(page, "Read a scan")
-    upload(page, "child.png", samples["normal"])
+    upload_sample(page, "child.png", samples["normal"])
     assert answer(page) == "Normal"
+    expect(page.get_by_text("Demonstration: this image is marked as synthetic")).to_be_visible()
     expect(page.get_by_text("Operating point: balanced")).to_be_visible()
     expect(page.get_by_text("Not for", exact=True).first).to_be_visible()
 
@@ -76,13 +84,13 @@ def test_junk_is_one_sentence_and_no_traceback(visitor: Visitor) -> None:
 def test_a_refusal_after_a_reading_shows_what_the_gate_measured(visitor: Visitor, samples: dict[str, bytes]) -> None:
     page = visitor()
     go(page, "Read a scan")
-    upload(page, "child.png", samples["normal"])
+    upload_sample(page, "child.png", samples["normal"])
     answer(page)
     page.get_by_role("tab", name="Viewer").click()
     expect(page.locator(".st-key-lightbox_viewer .js-plotly-plot")).to_be_visible()
     page.get_by_role("button", name="Close this file").click()
     expect(page.get_by_role("button", name="Close this file")).to_have_count(0)
-    upload(page, "page.png", samples["refused"])
+    upload_sample(page, "page.png", samples["refused"])
     expect(page.locator(".st-key-refusal")).to_contain_text("This looks like a document")
     expect(page.get_by_text("Its reconstruction")).to_be_visible()
     expect(page.locator(".st-key-answer")).to_have_count(0)
@@ -92,7 +100,7 @@ def test_two_visitors_see_nothing_of_each_other(visitor: Visitor, samples: dict[
     one, two = visitor(), visitor()
     for page, name, label in ((one, "first-visitor.png", "normal"), (two, "second-visitor.png", "glioma")):
         go(page, "Read a scan")
-        upload(page, name, samples[label])
+        upload_sample(page, name, samples[label])
     assert answer(one) == "Normal"
     assert answer(two) == "Glioma"
     assert "second-visitor" not in one.content() and "first-visitor" not in two.content()
@@ -136,6 +144,7 @@ def test_a_sample_opens_from_the_home_page(visitor: Visitor, samples: dict[str, 
     page.get_by_role("button", name="Open").first.click()
     expect(page.get_by_text("synthetic sample, no patient")).to_be_visible()
     page.locator(".st-key-answer, .st-key-refusal").first.wait_for()
+    expect(page.get_by_text("Demonstration: this image is marked as synthetic and shows no patient.")).to_be_visible()
 
 
 @pytest.mark.parametrize("width", [1280, 768])
@@ -152,7 +161,7 @@ def test_no_page_is_wider_than_the_window(visitor: Visitor, width: int, theme: s
 def test_no_page_with_answers_is_wider_than_the_window(visitor: Visitor, samples: dict[str, bytes], width: int) -> None:
     page = visitor(width)
     go(page, "Read a scan")
-    upload(page, "a-file-name-that-is-rather-long-and-has-no-space-in-it-" * 3 + ".png", samples["normal"])
+    upload_sample(page, "a-file-name-that-is-rather-long-and-has-no-space-in-it-" * 3 + ".png", samples["normal"])
     answer(page)
     for name in ("Explanation", "Viewer", "Input check", "Report"):
         page.get_by_role("tab", name=name).click()

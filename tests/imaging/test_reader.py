@@ -10,9 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from drawn_scans import dicom, draw_brain, draw_chest, encode
+from PIL import Image
 
+from medai_core import marks
 from medai_core.errors import InputError, MedAIError
 from medai_core.imaging import gate as gates
+from medai_core.imaging import intake
 from medai_core.imaging import reader as readers
 from medai_core.imaging.gate import MODELS, Limits
 from medai_core.imaging.reader import ScanReader, load_reader
@@ -190,6 +193,55 @@ def test_refused_agrees_with_reading(reader: ScanReader, open_reader: ScanReader
     assert not open_reader.refused(images, "chest_xray").any() and shut_reader.refused(images, "brain_mri").all()
 
 
+# ------------------------------------------------------------------------------------------ synthetic images
+
+
+def marked(kind: str) -> bytes:
+    """A drawn radiograph with one of the three marks."""
+    pixels = np.asarray(Image.fromarray(draw_chest(0, 900)).resize((128, 128)))
+    if kind == "metadata":
+        return dicom(pixels, SyntheticData="YES")
+    return encode({"visible": marks.visible, "watermark": marks.watermark}[kind](pixels))
+
+
+@pytest.mark.parametrize("kind", ["visible", "metadata", "watermark"])
+def test_a_marked_image_is_no_patients(open_reader: ScanReader, kind: str) -> None:
+    for model in ("auto", "chest_xray", "brain_mri"):
+        reading = open_reader.read(marked(kind), model=model)
+        assert (reading.status, reading.code, reading.model, reading.cautions) == ("refused", "synthetic", None, ())
+        assert "is marked as synthetic (" in str(reading.reason) and "demonstration" in str(reading.reason)
+    exceeded = [signal.name for signal in reading.gate.signals if signal.exceeded]
+    assert exceeded == [{"visible": "visible_mark", "metadata": "description"}.get(kind, kind)]
+
+
+@pytest.mark.parametrize("kind", ["visible", "metadata", "watermark"])
+def test_a_demonstration_is_read_and_says_so(open_reader: ScanReader, kind: str) -> None:
+    data = marked(kind)
+    reading = open_reader.read(data, model="chest_xray", demonstration=True)
+    assert (reading.status, reading.model, reading.cautions) == ("read", "chest_xray", (intake.MARKED,))
+    ((_, many),) = open_reader.read_many([("a", data)], model="chest_xray", demonstration=True)
+    same(many, reading)
+
+
+def test_a_demonstration_of_a_patients_image_says_that_nothing_marks_it(open_reader: ScanReader) -> None:
+    reading = open_reader.read(CHEST, demonstration=True)
+    assert (reading.status, reading.cautions) == ("read", (intake.UNMARKED,))
+    plain = open_reader.read(CHEST)
+    assert plain.cautions == () and plain.probabilities == reading.probabilities
+
+
+def test_a_demonstration_opens_no_other_gate(reader: ScanReader) -> None:
+    reading = reader.read(BLANK, demonstration=True)
+    assert (reading.code, reading.cautions) == ("blank", (intake.UNMARKED,))
+
+
+def test_a_reason_names_every_mark(open_reader: ScanReader) -> None:
+    pixels = marks.watermark(marks.visible(np.asarray(Image.fromarray(draw_chest(0, 900)).resize((128, 128)))))
+    reading = open_reader.read(dicom(pixels, PatientName="SYNTHETIC"))
+    found = "the word SYNTHETIC in the image, the file's own description, an invisible watermark"
+    assert f"({found})" in str(reading.reason)
+
+
 # -------------------------------------------------------------------------------------------------- cautions
 
 
@@ -258,7 +310,7 @@ def test_a_broken_file_yields_its_error_and_the_rest_goes_on(open_reader: ScanRe
 @pytest.mark.parametrize("what", ["prepare", "gate.check_before"])
 def test_what_goes_wrong_with_one_file_is_that_file_s_error(open_reader, monkeypatch, what: str) -> None:
     files = [(f"{k}", encode(draw_chest(0, 40 + k))) for k in range(4)]
-    module, name = (gates, "check_before") if "." in what else (readers, what)
+    module, name = (gates, "check_before") if "." in what else (intake, what)
     real, calls = getattr(module, name), []
 
     def fails_once(*arguments):
@@ -303,7 +355,7 @@ def test_no_files_no_readings(reader: ScanReader) -> None:
 
 def test_closing_stops_the_work(open_reader: ScanReader, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded, asked, before = [], [], threading.active_count()
-    wait, real = threading.Event(), readers.read_scan
+    wait, real = threading.Event(), intake.read_scan
 
     def slow(data: bytes, **options):
         decoded.append(data)
@@ -311,7 +363,7 @@ def test_closing_stops_the_work(open_reader: ScanReader, monkeypatch: pytest.Mon
             wait.wait(1)  # the networks answer the first batch long before all that was read ahead is decoded
         return real(data, **options)
 
-    monkeypatch.setattr(readers, "read_scan", slow)
+    monkeypatch.setattr(intake, "read_scan", slow)
 
     def endless():
         while True:
@@ -328,8 +380,8 @@ def test_closing_stops_the_work(open_reader: ScanReader, monkeypatch: pytest.Mon
     assert list(answers) == []
 
 
-def test_pixels_are_let_go_once_prepared(open_reader: ScanReader) -> None:
-    taken = open_reader._take(encode(draw_chest(0, 1, 1200)), None, None, None)
+def test_pixels_are_let_go_once_prepared() -> None:
+    taken = intake.take(encode(draw_chest(0, 1, 1200)), intake.Order())
     assert taken.scan.display.size == taken.scan.stored.size == 0 and taken.scan.colour is None
     assert taken.scan.full_shape == (1200, 1200) and taken.image.shape == (128, 128, 1)
 

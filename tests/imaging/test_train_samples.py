@@ -60,9 +60,13 @@ def test_a_shipped_sample_reads_as_its_row_says(row: dict[str, str]) -> None:
         pytest.skip("models are not here yet")
     from medai_core.imaging.reader import load_reader
 
-    reading = load_reader(whole=False).read((LISTING.parent / "samples" / row["file"]).read_bytes())
+    data = (LISTING.parent / "samples" / row["file"]).read_bytes()
+    as_a_patient = load_reader(whole=False).read(data)
+    assert (as_a_patient.status, as_a_patient.code) == ("refused", "synthetic")
+    reading = load_reader(whole=False).read(data, demonstration=True)
+    assert "no patient" in str(reading.cautions[0])
     if row["label"] == "refused":
-        assert reading.status == "refused"
+        assert (reading.status, reading.code != "synthetic") == ("refused", True)
     else:
         assert (reading.status, reading.model, reading.label) == ("read", row["model"], row["label"])
 

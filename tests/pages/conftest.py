@@ -6,18 +6,22 @@ import gc
 import hashlib
 import io
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import streamlit as st
+from fake_generator import FakeGenerator, FakeRestorer
 from fake_icu import fake_models
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from streamlit.testing.v1 import AppTest
 
 from medai_core.errors import MedAIError, say
 from medai_core.imaging.explain import Explanation
+from medai_core.imaging.gate import marks_of, refuse_marked
 from medai_core.imaging.reading import GateReport, GateSignal, OperatingPoint, Reading
 from medai_core.metrics import Interval
 
@@ -43,7 +47,17 @@ def png(shade: int, size: tuple[int, int] = (240, 200)) -> bytes:
     return buffer.getvalue()
 
 
+def synthetic_png() -> bytes:
+    """Return a bright PNG that says in its metadata, and there alone, that it is synthetic."""
+    info = PngInfo()
+    info.add_text("SyntheticData", "YES")
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(png(200))).save(buffer, "PNG", pnginfo=info)
+    return buffer.getvalue()
+
+
 FILES = {"sure": png(200), "unsure": png(120), "refused": png(10), "junk": b"no image at all " * 40}
+FILES["synthetic"] = synthetic_png()
 
 
 class FakeReader:
@@ -52,13 +66,27 @@ class FakeReader:
     def __init__(self) -> None:
         self.asked: list[tuple[int, str | None]] = []
 
-    def read(self, data: bytes, *, model: str = "auto", frame: int | None = None, plane: str | None = None) -> Reading:
+    def read(
+        self,
+        data: bytes,
+        *,
+        model: str = "auto",
+        frame: int | None = None,
+        plane: str | None = None,
+        demonstration: bool = False,
+    ) -> Reading:
+        from medai_core.imaging.intake import MARKED, UNMARKED
         from medai_core.imaging.read import read_scan
 
         scan = read_scan(data, frame=frame, plane=plane)
         self.asked.append((scan.frame, scan.plane))
         grey = scan.display
         digest = hashlib.sha256(data).hexdigest()
+        found = marks_of(scan)
+        if found.any and not demonstration:
+            report = refuse_marked(found)
+            return Reading("refused", report.code, report.reason, digest, gate=report)
+        said = (MARKED if found.any else UNMARKED,) if demonstration else ()
         small = np.asarray(Image.fromarray(grey).resize((128, 128)), np.float32) / 255
         gate = GateReport(
             True, "ok", None, (GateSignal("reconstruction", 0.01, 0.05),), {"chest_xray": 0.98}, small, small
@@ -74,8 +102,10 @@ class FakeReader:
                 1 - small,
             )
             reason = say("The gate takes this for a {kind}.", kind="photograph")
-            return Reading("refused", "photograph", reason, digest, urgency=1.0, gate=gate, trace=(say("8-bit grey"),))
-        return self._read(digest, "chest_xray" if model == "auto" else model, grey.mean() < 150, gate, small)
+            trace = (say("8-bit grey"),)
+            return Reading("refused", gate.code, reason, digest, urgency=1.0, gate=gate, trace=trace, cautions=said)
+        answer = self._read(digest, "chest_xray" if model == "auto" else model, grey.mean() < 150, gate, small)
+        return replace(answer, cautions=said)
 
     def _read(self, digest: str, model: str, unsure: bool, gate: GateReport, small: np.ndarray) -> Reading:
         labels = LABELS[model]
@@ -94,11 +124,11 @@ class FakeReader:
         )  # fmt: skip
 
     def read_many(
-        self, items: Iterable[tuple[str, bytes]], *, model: str = "auto"
+        self, items: Iterable[tuple[str, bytes]], *, model: str = "auto", demonstration: bool = False
     ) -> Iterator[tuple[str, Reading | MedAIError]]:
         for name, data in items:
             try:
-                yield name, self.read(data, model=model)
+                yield name, self.read(data, model=model, demonstration=demonstration)
             except MedAIError as error:
                 yield name, error
 
@@ -160,7 +190,7 @@ def files() -> dict[str, bytes]:
 @pytest.fixture
 def app(monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
     """Return the whole app, on its home page, with the fake reader and fake bundles."""
-    from pages.ui import icu_loaders, loaders
+    from pages.ui import icu_loaders, loaders, synth_loaders
 
     # All tests are one session to Streamlit: without this, a reading of one would be shown in the next.
     st.cache_data.clear()
@@ -169,6 +199,10 @@ def app(monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
     monkeypatch.setattr(loaders, "warm", lambda ready: None)
     monkeypatch.setattr(icu_loaders, "load", fake_models)
     monkeypatch.setattr(icu_loaders, "warm", lambda ready: None)
+    monkeypatch.setattr(synth_loaders, "load", FakeGenerator)
+    monkeypatch.setattr(synth_loaders, "load_restorer", FakeRestorer)
+    monkeypatch.setattr(synth_loaders, "generator_ids", lambda: ["chest_xray_gan", "brain_mri_gan"])
+    monkeypatch.setattr(synth_loaders, "restorer_ids", lambda: ["chest_xray_restorer"])
     monkeypatch.setattr(loaders, "bundle", fake_bundle)
     monkeypatch.setattr(loaders, "device", lambda: "CPU (2 cores)")
     loaders.loading().future.result()

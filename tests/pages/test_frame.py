@@ -15,7 +15,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from medai_core.errors import ArtifactError
-from medai_core.imaging import gate, reader
+from medai_core.imaging import gate, intake, reader
 from pages.ui import language, words
 from pages.ui.words import interval, percent, plain
 
@@ -145,12 +145,12 @@ APPEARING = """
 import sys
 from streamlit.testing.v1 import AppTest
 from medai_core.errors import ArtifactError
-from pages.ui import icu_loaders, loaders
+from pages.ui import icu_loaders, loaders, synth_loaders
 
-def absent():
+def absent(model=None):
     raise ArtifactError("Models load in the background; what the pages import by themselves is asked here.")
 
-loaders.load = icu_loaders.load = absent
+loaders.load = icu_loaders.load = synth_loaders.load = synth_loaders.load_restorer = absent
 app = AppTest.from_file("app.py", default_timeout=60).run()
 for page in sys.argv[1:]:
     app.switch_page(page).run()
@@ -178,7 +178,7 @@ def test_a_slow_import_starts_only_when_the_home_page_is_drawn(app: AppTest, mon
 
 def test_every_code_of_the_gate_has_its_word(monkeypatch: pytest.MonkeyPatch) -> None:
     found = {name: set() for name in ("GateSignal", "_refuse", "GateReport", "Reading")}
-    for path in (gate.__file__, reader.__file__):
+    for path in (gate.__file__, intake.__file__, reader.__file__):
         calls = [node for node in ast.walk(ast.parse(Path(path).read_text("utf-8"))) if isinstance(node, ast.Call)]
         for call in calls:
             name = getattr(call.func, "id", "")

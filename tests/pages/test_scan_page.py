@@ -8,6 +8,7 @@ import logging
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -106,6 +107,38 @@ def test_refusal_is_calm_and_shows_no_probability(app: AppTest, files: dict[str,
     assert "Calibrated probability" not in text
     assert not app.error
     assert app.dataframe[0].value["Verdict"].tolist() == ["above the limit"]
+
+
+def test_a_synthetic_image_is_read_only_as_a_demonstration(app: AppTest, files: dict[str, bytes], said: Said) -> None:
+    text = said(upload(app, files["synthetic"]))
+    assert "This image is synthetic" in text and "Calibrated probability" not in text
+    assert "marked as synthetic (the file's own description), so it is not read as a patient's" in text
+    assert "A person has to look" not in text and "Demonstration" not in text
+    app.button(key="open_demonstration").click().run()
+    text = said(app)
+    assert not app.exception and "94.0%" in text and "opened as a demonstration" in text
+    assert "Demonstration: this image is marked as synthetic and shows no patient." in text
+    app.button(key="let_go").click().run()
+    app.file_uploader[0].upload("again.png", files["synthetic"]).run()
+    assert "This image is synthetic" in said(app)  # allowed for that file, not for all to come
+
+
+@pytest.mark.parametrize("made", ["drawn", "generated"])
+def test_a_built_in_sample_opens_as_a_demonstration(
+    app: AppTest, files: dict[str, bytes], said: Said, made: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pages.ui import gallery
+    from pages.ui.samples import Sample
+
+    path = tmp_path / "lung.png"
+    path.write_bytes(files["synthetic"])
+    monkeypatch.setattr(gallery, "samples", lambda: (Sample(path, "viral", "chest_xray", "A lung", made),))
+    app.switch_page(PAGE).run()
+    assert ("made by a trained generator" in said(app)) == (made == "generated")
+    app.button(key="scan_open_lung.png").click().run()
+    text = said(app)
+    assert not app.exception and "synthetic sample, no patient" in text and "94.0%" in text
+    assert "Demonstration: this image is marked as synthetic and shows no patient." in text
 
 
 @pytest.mark.parametrize("name", ["scan.png", "![x](http://example.org/x.png).png"])

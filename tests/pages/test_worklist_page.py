@@ -53,6 +53,17 @@ def test_table_is_sorted_by_urgency_and_one_bad_file_stops_nothing(app: AppTest,
     assert table["note"][2]
 
 
+def test_a_synthetic_image_is_a_refusal_that_can_be_opened(app: AppTest, files: dict[str, bytes], said: Said) -> None:
+    start(app, {"made.png": files["synthetic"], "sure.png": files["sure"]})
+    row = app.dataframe[0].value.set_index("file").loc["made.png"]
+    assert (row["result"], row["look"], row["probability"]) == ("This image is synthetic", "Not read", "")
+    assert "is not read as a patient's" in row["note"]
+    app.selectbox(key="open_choice").select_index(1).run()
+    app.button(key="open_chosen").click().run()
+    assert not app.exception and app.button(key="open_demonstration")
+    assert "This image is synthetic" in said(app)
+
+
 def test_archives_are_unpacked_and_broken_members_listed(app: AppTest, files: dict[str, bytes]) -> None:
     inner, packed = io.BytesIO(), io.BytesIO()
     zipfile.ZipFile(inner, "w").close()

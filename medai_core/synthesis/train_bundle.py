@@ -1,0 +1,145 @@
+"""From labelled images to a generator's bundle: both trainings, directions, descriptors, figures, card."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import layers
+from numpy.typing import NDArray
+from PIL import Image
+
+from medai_core.artifacts import Bundle, round_weights, save_bundle
+from medai_core.errors import ArtifactError
+from medai_core.synthesis import directions, quality
+from medai_core.synthesis.cards import VERSION, card_of
+from medai_core.synthesis.evaluate import evaluate
+from medai_core.synthesis.generator import GENERATORS, Generator
+from medai_core.synthesis.network import NetworkConfig
+from medai_core.synthesis.privacy import Descriptors, joined_groups
+from medai_core.synthesis.split import split
+from medai_core.synthesis.train import RECIPES, Recipe, train_gan
+from medai_core.synthesis.train_painters import Progress, encode, train_autoencoder
+
+SCAN_MODELS = {generator: scan_model for scan_model, generator in GENERATORS.items()}
+BITS = 8
+"""Significant bits of a stored weight, those of bfloat16: the generator is measured after rounding."""
+LOOK = 1500
+"""Images made to measure a generator in training."""
+
+Images = NDArray[np.uint8]
+ScanModel = Callable[[Images], tuple[NDArray[np.float32], NDArray[np.float64]]]
+"""Images (N, 128, 128) → features (N, D) and probabilities (N, K)."""
+
+
+def compose(generator: keras.Model, decoder: keras.Model, mean: NDArray, std: NDArray, config: NetworkConfig):
+    """Return one network, seed and one-hot label (B, Z + K) → image (B, 128, 128, 1) in [0, 1]."""
+    both = keras.Input((config.seed_size + config.classes,), name="seed_and_label")
+    latents = generator([both[:, : config.seed_size], both[:, config.seed_size :]])
+    scaled = layers.Rescaling(std.tolist(), offset=mean.tolist(), name="latent_scale")(latents)
+    return keras.Model(both, decoder(scaled), name="image_generator")
+
+
+def renderer(network: keras.Model, classes: int) -> Callable[[NDArray[np.float32], NDArray[np.int64]], Images]:
+    """Return seeds (N, Z), labels (N,) → 8-bit images (N, 128, 128)."""
+
+    def render(seeds: NDArray[np.float32], labels: NDArray[np.int64]) -> Images:
+        batch = np.concatenate([seeds, np.eye(classes, dtype=np.float32)[labels]], 1)
+        return np.round(network.predict(batch, batch_size=32, verbose=0)[..., 0] * 255).astype(np.uint8)
+
+    return render
+
+
+def contact_sheet(images: Images, path: Path, columns: int = 12) -> None:
+    """Save images (N, H, W) side by side, to look at while training goes on."""
+    rows = [
+        np.concatenate(list(images[k : k + columns]), 1) for k in range(0, len(images) // columns * columns, columns)
+    ]
+    Image.fromarray(np.concatenate(rows)).save(path)
+
+
+def _fingerprint(images: Images, labels: NDArray[np.int64], recipe: Recipe) -> str:
+    return hashlib.sha256(repr(recipe).encode() + images.tobytes() + labels.tobytes()).hexdigest()
+
+
+def _check_work(work: Path, made_with: str) -> None:
+    """Refuse to go on with what another recipe or other images left in the work folder."""
+    work.mkdir(parents=True, exist_ok=True)
+    kept = work / "made_with.txt"
+    if kept.exists() and kept.read_text() != made_with:
+        raise ArtifactError("{folder} holds checkpoints of another recipe or of other images", folder=work.name)
+    kept.write_text(made_with)
+
+
+def train_generator(
+    model: str,
+    images: Images,
+    labels: NDArray[np.int64],
+    groups: NDArray[np.str_],
+    label_names: tuple[str, ...],
+    scan_model: ScanModel,
+    out: Path,
+    progress: Progress,
+) -> Bundle:
+    """Train one generator; an interrupted run is taken up where it stopped.
+
+    Parameters
+    ----------
+    model : str
+        ``chest_xray_gan`` or ``brain_mri_gan``.
+    images, labels, groups
+        (N, 128, 128) prepared, (N,) index into `label_names`, (N,) patient or group of near-duplicates. A tenth of
+        the groups is kept out of training, to judge by.
+    out : Path
+        Becomes the bundle; checkpoints, sample grids and figures on the way are kept beside it in ``<out>.work``.
+    """
+    recipe, work = RECIPES[model], out.with_name(f"{out.name}.work")
+    _check_work(work, _fingerprint(images, labels, recipe))
+    train, held = split(groups, labels)
+    encoder, decoder = train_autoencoder(images[train], recipe.network, recipe.painter, work, progress)
+    latents = encode(encoder, images[train])  # (N, 16, 16, C)
+    mean, std = latents.mean((0, 1, 2)), latents.std((0, 1, 2))
+    share = np.bincount(labels[train]) / train.sum()
+    real, _ = scan_model(images[held])
+
+    def look(generator: keras.Model, step: int) -> dict[str, float]:
+        rng = np.random.default_rng(recipe.seed)
+        seeds = rng.standard_normal((LOOK, recipe.network.seed_size), np.float32)
+        asked = rng.choice(len(share), LOOK, p=share)
+        made = renderer(compose(generator, decoder, mean, std, recipe.network), len(share))(seeds, asked)
+        contact_sheet(np.concatenate([made[asked == k][:12] for k in range(len(share))]), work / f"grid_{step:06d}.png")
+        features, probabilities = scan_model(made)
+        agreement = float((probabilities.argmax(1) == asked).mean())
+        return {"frechet": round(quality.frechet(real, features), 4), "agreement": round(agreement, 3)}
+
+    generator = train_gan((latents - mean) / std, labels[train], recipe, work, progress, look)
+    network = compose(generator, decoder, mean, std, recipe.network)
+    round_weights(network, BITS)
+    names = joined_groups(images[train], groups[train])
+    arrays = {"descriptors": Descriptors.build(images[train], names).to_arrays()}
+    found = directions.find(
+        SCAN_MODELS[model], renderer(network, len(share)), recipe.network.seed_size, len(share), seed=recipe.seed
+    )
+    arrays["directions"] = {direction.name: direction.vector for direction in found}
+    preprocessing = _preprocessing(model, label_names, recipe, found)
+    card = card_of(model, images, labels, groups, held, asdict(recipe))
+    unmeasured = save_bundle(work / "unmeasured", network, card, preprocessing, {}, arrays, bits=BITS)
+    figures = evaluate(Generator(unmeasured), images, labels, groups, scan_model, progress)
+    return save_bundle(out, network, card, preprocessing, {"figures": figures}, arrays, bits=BITS)
+
+
+def _preprocessing(
+    model: str, label_names: Sequence[str], recipe: Recipe, found: Sequence[directions.Found]
+) -> dict[str, object]:
+    return {
+        "scan_model": SCAN_MODELS[model],
+        "labels": list(label_names),
+        "size": recipe.network.size,
+        "seed_size": recipe.network.seed_size,
+        "directions": [{"name": row.name, "effect": row.effect, "range": row.reach} for row in found],
+        "version": VERSION,
+    }
