@@ -111,7 +111,7 @@ def test_the_tour_is_left_and_resumed(visitor: Visitor) -> None:
     page.locator(".st-key-answer, .st-key-refusal").first.wait_for()
     page.get_by_role("button", name="Leave").click()
     expect(bar).to_have_count(0)
-    go(page, "Home")
+    page.get_by_test_id("stSidebarNav").get_by_role("link", name="Home").click()
     page.get_by_role("button", name="Resume at step 2").click()
     expect(bar).to_contain_text("Tour, step 2 of")
     assert "tour=2" in page.url
