@@ -12,6 +12,7 @@ import zipfile
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -385,6 +386,11 @@ def test_every_model_has_a_trainer(model, monkeypatch):
     for module, function in trainers.items():
         fake = SimpleNamespace(**{function: lambda *arguments: arguments})
         monkeypatch.setitem(sys.modules, f"medai_core.{module}", fake)
+    generators = {"chest_xray_gan": "chest_xray"}
+    fake = SimpleNamespace(SCAN_MODELS=generators, train_generator=lambda model, *rest: ("data", *rest[-2:]))
+    monkeypatch.setitem(sys.modules, "medai_core.synthesis.train_bundle", fake)
+    monkeypatch.setattr("medai_core.imaging.dataset.load_scans", lambda *arguments, **options: MagicMock())
+    monkeypatch.setattr("medai_core.imaging.features.scan_answers", lambda model: None)
     assert cli._trainer(model)("data", "out", "progress")[-3:] == ("data", "out", "progress")
 
 

@@ -35,8 +35,9 @@ _SPLIT = (
 )
 _NOTES = [
     "Fréchet distance, KID, precision, recall, density and coverage are found in the scan model's feature space, over "
-    "ten ways of cutting the real images in halves by patient; 'real against real' is the same figure between the "
-    "halves, with as many images. KID is 0 on average between halves, so its floor is its mean size there.",
+    "ten ways of cutting the real images in halves by patient, with one mix of labels; 'real against real' is the "
+    "same figure between the halves, with as many images. KID is 0 on average between halves, so its floor is its mean "
+    "size there.",
     "Similarity is the correlation of thumbnails without broad shading, over mirroring and shifts of up to 7 pixels. "
     "The reference leaves out pairs of one patient and copies under another name. Within the closest 0.1 % of "
     "real-to-real distances an image is withheld when it is made.",

@@ -116,7 +116,7 @@ def _row(metric: str, interval: Interval, n: int) -> dict[str, object]:
 
 def quality_figures(real: Images, made: Images) -> Figures:
     """Fréchet distance, KID, precision, recall, density and coverage, each with its real-to-real floor."""
-    found = quality.scores(real.features, made.features, real.groups)
+    found = quality.scores(real.features, made.features, real.groups, real.labels)
     n = min(len(made), len(real) // 2, quality.MOST)
     rows: Figures = []
     for name, title in TITLES.items():
@@ -139,12 +139,15 @@ def diversity_figures(real: Images, made: Images, labels: Sequence[str]) -> Figu
     return rows
 
 
-def agreement_figures(made: Images, labels: Sequence[str]) -> Figures:
-    """Share of synthetic images that the scan model gives the requested label."""
+def agreement_figures(real: Images, made: Images, labels: Sequence[str]) -> Figures:
+    """Share of images that the scan model gives their label: the one requested, beside the true one of real images."""
     right = made.probabilities.argmax(1) == made.labels
     parts = [("label agreement of the scan model", np.ones(len(made), bool))]
     parts += [(f"label agreement of the scan model, {label}", made.labels == k) for k, label in enumerate(labels)]
-    return [_row(name, metrics.wilson(int(right[m].sum()), int(m.sum())), m.sum()) for name, m in parts if m.any()]
+    rows = [_row(name, metrics.wilson(int(right[m].sum()), int(m.sum())), m.sum()) for name, m in parts if m.any()]
+    hits = (real.probabilities.argmax(1) == real.labels).astype(float)
+    interval = metrics.bootstrap(lambda hit: float(hit.mean()), hits, groups=real.groups)
+    return [*rows, _row("label agreement of the scan model, real images", interval, len(real))]
 
 
 def privacy_figures(real: Images, made: Images, descriptors: Descriptors, withheld: int, known: NDArray) -> Figures:
@@ -237,7 +240,7 @@ def _parts(real: Images, known: NDArray[np.bool_]) -> tuple[Images, Images]:
     every = set(real.labels.tolist())
     if len(held) >= LEAST_HELD_OUT and known.any() and set(held.labels.tolist()) == every:
         return real[known & ~np.isin(real.groups, held.groups)], held
-    one, other = quality.halves(real.groups, 0, len(real))
+    one, other = quality.halves(real.groups, 0, len(real), real.labels)
     return real[one], real[other]
 
 
@@ -306,7 +309,7 @@ def evaluate(
     known = generator.descriptors.nearest(images).similarity >= MEMBER
     tell("comparing features")
     rows = quality_figures(real, made) + diversity_figures(real, made, generator.labels)
-    rows += agreement_figures(made, generator.labels)
+    rows += agreement_figures(real, made, generator.labels)
     tell("comparing with the training images")
     rows += privacy_figures(real, made, generator.descriptors, withheld, known)
     return rows + utility_figures(real, made, known, generator.labels, tell, steps)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import count as counting
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -169,8 +168,8 @@ class Generator:
         count = _whole(count, "count", 1, MAX_COUNT)
         moved = tuple(sorted((name, float(shift)) for name, shift in (shifts or {}).items() if shift))
         images: list[SyntheticImage] = []
-        withheld = 0
-        for start in counting(0, CHUNK):
+        withheld = start = 0
+        while len(images) < count:
             if start >= PATIENCE * (count + CHUNK):
                 raise InputError("Nearly every image of seed {seed} came out as a near-copy", seed=seed)
             size = min(CHUNK, count - len(images))
@@ -184,11 +183,10 @@ class Generator:
                 about = (label, seed, start + k, float(truncation), moved)
                 rest = (pixels[k], float(near.similarity[k]), float(near.closeness[k]))
                 images.append(SyntheticImage(self.id, self.bundle.version, *about, *rest))
+            start += size
             if progress:
                 progress(len(images), count)
-            if len(images) == count:
-                return Generated(tuple(images), withheld)
-        raise AssertionError("unreachable")
+        return Generated(tuple(images), withheld)
 
     def latents(self, count: int, seed: int) -> NDArray[np.float32]:
         """Seed vectors (count, Z) of a seed, standard normal."""

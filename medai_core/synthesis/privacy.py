@@ -40,7 +40,7 @@ WITHHELD_PERCENT = 0.1
 LAYOUT = np.array([STEP, SIDE, FINE, WIDE, QUANTUM])
 """Kept with the descriptors: an image described otherwise cannot be compared with them."""
 COPY = 0.92
-"""Aligned correlation from which two real images show the same: among chest patients the highest is 0.90."""
+"""Aligned correlation from which two real images show the same: of 2,861 chest patients one pair reaches it."""
 MEMBER = 0.985
 """Aligned correlation of an image with its own descriptor is above this; rounding takes the rest."""
 

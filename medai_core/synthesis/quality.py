@@ -130,26 +130,39 @@ def prdc(real: ArrayLike, fake: ArrayLike, k: int = NEIGHBOURS) -> dict[str, flo
 # ------------------------------------------------------------------------------------------- against the floor
 
 
-def halves(groups: ArrayLike, seed: int, most: int = MOST) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def halves(
+    groups: ArrayLike, seed: int, most: int = MOST, labels: ArrayLike | None = None
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Rows of two equal parts of at most `most` images each; no patient is in both.
 
     Parameters
     ----------
     groups : array_like of str, shape (N,)
         Patient or group of near-duplicates.
+    labels : array_like of int, shape (N,), optional
+        Both parts then hold as many images of each label: else the distance between them is mostly that of their
+        mixes of labels, which makes any generator look good.
     """
-    names, member = np.unique(np.asarray(groups), return_inverse=True)
-    rng = np.random.default_rng(seed)
-    # Groups in random order; the first of them that hold half of the images make one part.
-    place = rng.permutation(len(names))[member]
-    order = rng.permutation(len(member))
-    order = order[np.argsort(place[order], kind="stable")]
-    parted = place[order] <= place[order[(len(order) - 1) // 2]]
-    one, other = order[parted], order[~parted]
-    n = min(len(one), len(other), most)
-    if n < 2:
+    names, member, sizes = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
+    numbers = np.zeros(len(member), int) if labels is None else np.unique(labels, return_inverse=True)[1]
+    counts = np.zeros((len(names), numbers.max() + 1), int)
+    np.add.at(counts, (member, numbers), 1)
+    main, rng = counts.argmax(1), np.random.default_rng(seed)
+    order, first = rng.permutation(len(names)), np.zeros(len(names), bool)
+    for label in np.unique(main):
+        mine = order[main[order] == label]
+        first[mine] = np.cumsum(sizes[mine]) - sizes[mine] < sizes[mine].sum() / 2
+    sides = [
+        [rng.permutation(np.flatnonzero((numbers == label) & (first[member] == side))) for side in (True, False)]
+        for label in np.unique(numbers)
+    ]
+    equal = np.array([min(len(one), len(other)) for one, other in sides])
+    equal = (equal * min(1.0, most / max(equal.sum(), 1)) + 1e-9).astype(int)
+    if equal.sum() < 2:
         raise InputError("Images of at least two patients are needed, got {count}", count=len(names))
-    return rng.permutation(one)[:n], rng.permutation(other)[:n]
+    parts = (np.concatenate([pair[k][:n] for pair, n in zip(sides, equal, strict=True)]) for k in (0, 1))
+    one, other = (rng.permutation(part) for part in parts)
+    return one, other
 
 
 def _spread(values: Sequence[float]) -> Interval:
@@ -161,6 +174,7 @@ def scores(
     real: ArrayLike,
     fake: ArrayLike,
     groups: ArrayLike,
+    labels: ArrayLike | None = None,
     *,
     repeats: int = REPEATS,
     most: int = MOST,
@@ -177,6 +191,8 @@ def scores(
         Features of synthetic images, with labels in the same proportions.
     groups : array_like of str, shape (N,)
         Patient of each real image.
+    labels : array_like of int, shape (N,), optional
+        Of each real image: halves then have one mix of labels, as the synthetic images have.
     repeats : int
         How many times the real images are cut in halves. One costs about as much as three Fréchet distances.
     most : int
@@ -195,7 +211,7 @@ def scores(
     rng = np.random.default_rng(seed)
     found: dict[str, list[float]] = {}
     for repeat in range(repeats):
-        one, other = halves(groups, seed + repeat, min(most, len(fake)))
+        one, other = halves(groups, seed + repeat, min(most, len(fake)), labels)
         a, b = real[one], real[other]
         drawn = fake[rng.choice(len(fake), len(one), replace=False)]
         row = {"frechet": frechet(a, drawn), "frechet_floor": frechet(a, b)}

@@ -120,7 +120,8 @@ def train_generator(
     network = compose(generator, decoder, mean, std, recipe.network)
     round_weights(network, BITS)
     names = joined_groups(images[train], groups[train])
-    arrays = {"descriptors": Descriptors.build(images[train], names).to_arrays()}
+    features = np.concatenate([part for part, _ in quality.in_chunks(scan_model, images[train])])  # (N, D)
+    arrays = {"descriptors": Descriptors.build(images[train], names, features).to_arrays()}
     found = directions.find(
         SCAN_MODELS[model], renderer(network, len(share)), recipe.network.seed_size, len(share), seed=recipe.seed
     )

@@ -152,4 +152,6 @@ def reader(trained: Trained):
     from medai_core.imaging.reader import ScanReader
 
     with _registry_of(trained):
-        return ScanReader()
+        made = ScanReader()
+        made.prepare()  # all of it now: what is loaded later would be the bundles that ship
+        return made

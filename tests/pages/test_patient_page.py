@@ -139,16 +139,6 @@ def test_numbers_in_sentences_carry_their_unit() -> None:
     )
 
 
-def test_each_step_has_a_slider_of_its_own(app: AppTest) -> None:
-    """The place of the old one, which a browser may still send with the next click, then changes nothing."""
-    before = keyed(opened(app).slider, "icu_now_").set_value(4).run()
-    old = keyed(before.slider, "icu_now_").key
-    app.button(key="icu_step_1").click().run()
-    assert keyed(app.slider, "icu_now_").key != old and keyed(app.slider, "icu_now_").value == 5
-    app.button(key="icu_step_1").click().run()
-    assert keyed(app.slider, "icu_now_").value == 6
-
-
 def test_scrubbing_looks_from_another_hour(app: AppTest, said: Said) -> None:
     keyed(opened(app).slider, "icu_now_").set_value(4).run()
     assert f"{risk_at(4):.1%}" in said(app) and "recorded up to hour **4**" in said(app)

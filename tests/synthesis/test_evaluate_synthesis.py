@@ -64,7 +64,13 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_generator_is_measured_as_a_whole(real, generator: Drawn, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(utility, "BATCH", 8)
+    learnt = []
+
+    def answers(train: TrainingSet, test: np.ndarray, classes: int, *, steps: int) -> np.ndarray:
+        learnt.append((len(train.images), len(test), classes, steps))
+        return np.random.default_rng(len(train.images)).dirichlet(np.ones(classes), len(test))
+
+    monkeypatch.setattr(utility, "answers", answers)
     told = []
     rows = evaluate.evaluate(generator, *real, scan_answers, told.append, count=50, steps=2)
     found = {str(row["metric"]): row for row in rows}
@@ -77,13 +83,19 @@ def test_a_generator_is_measured_as_a_whole(real, generator: Drawn, monkeypatch:
     # The scan model calls everything normal, so it agrees with every normal image and no other.
     assert found["label agreement of the scan model, normal"]["value"] == 1
     assert found["label agreement of the scan model, viral"]["value"] == 0
+    assert found["label agreement of the scan model, real images"]["value"] == pytest.approx(1 / 3)
     assert found["within the closest 0.1 % of real-to-real distances, pixels"]["value"] < 0.15
     assert found["withheld as near-copies, share of all made"]["value"] == pytest.approx(3 / 53)
     assert found["membership AUC, pixels"]["low"] < 0.5 < found["membership AUC, pixels"]["high"]
     assert {f"MS-SSIM within {label}, {kind}" for label in LABELS for kind in ("synthetic", "real")} <= set(found)
     trained = ("synthetic", "real", "a tenth of the real", "a tenth of the real and synthetic")
     assert all(f"AUC, normal or not, trained on {name}" in found for name in trained)
-    assert {"AUC, normal or not, synthetic less real"} <= set(found)
+    (synthetic, tested, *rest), whole, tenth, both = learnt
+    assert synthetic == 50 and rest == [3, 2] and tested == found["AUC, normal or not, trained on real"]["n"]
+    assert whole[0] == 50 and 3 <= tenth[0] < 12 and both[0] == tenth[0] + 50
+    less = found["AUC, normal or not, synthetic less real"]["value"]
+    one, other = (found[f"AUC, normal or not, trained on {name}"]["value"] for name in ("synthetic", "real"))
+    assert less == pytest.approx(one - other)
     assert [row["epoch"] for row in told] == list(range(1, evaluate.STAGES + 1))
     assert all(row["of"] == evaluate.STAGES for row in told)
 

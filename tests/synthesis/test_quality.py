@@ -109,8 +109,30 @@ def test_halves_are_equal_and_share_no_patient() -> None:
     assert len(one) == len(other) and 97 <= len(one) <= 100
     assert len(quality.halves(groups, 0, 20)[0]) == 20
     assert set(one) != set(quality.halves(groups, 1)[0])
+    assert not set(one) & set(other) and len(set(one)) == len(one)
     with pytest.raises(InputError, match="two patients"):
         quality.halves(["p"] * 9, 0)
+
+
+def test_halves_have_one_mix_of_labels_and_whole_patients() -> None:
+    rng = np.random.default_rng(0)
+    groups = np.array([f"p{k}" for k in rng.integers(0, 80, 300)])
+    labels = np.where(np.arange(300) % 7 == 0, 2, np.unique(groups, return_inverse=True)[1] % 2)
+    one, other = quality.halves(groups, 3, labels=labels)
+    np.testing.assert_array_equal(np.bincount(labels[one]), np.bincount(labels[other]))
+    assert not set(groups[one]) & set(groups[other]) and len(one) > 120
+    few = quality.halves(groups, 3, 40, labels)
+    np.testing.assert_array_equal(np.bincount(labels[few[0]]), np.bincount(labels[few[1]]))
+    assert 38 <= len(few[0]) <= 40
+
+
+def test_a_mix_of_labels_is_no_distance() -> None:
+    labels = np.repeat([0, 1], 200)
+    real = cloud(400) + 20 * labels[:, None]
+    fake = cloud(400, seed=1) + 20 * labels[:, None]
+    found = quality.scores(real, fake, np.arange(400) // 5, labels, repeats=4)
+    careless = quality.scores(real, fake, np.arange(400) // 5, repeats=4)
+    assert found["frechet_floor"].value < 0.7 * careless["frechet_floor"].value
 
 
 def test_images_of_the_same_kind_have_a_ratio_near_one_and_others_a_large_one() -> None:

@@ -1,0 +1,116 @@
+"""The generator's public face, on a tiny untrained network: seeds, labels, near-copies and wrong arguments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medai_core import runtime
+from medai_core.errors import InputError
+
+runtime.configure()
+
+from medai_core import artifacts  # noqa: E402 - after the runtime has set Keras up
+from medai_core.synthesis import network, train_bundle  # noqa: E402
+from medai_core.synthesis.generator import Generator, load_generator  # noqa: E402
+from medai_core.synthesis.network import NetworkConfig  # noqa: E402
+from medai_core.synthesis.privacy import Descriptors  # noqa: E402
+
+TINY = NetworkConfig(2, (4, 4, 4), 3, (4, 4, 4), 5, 6, (6, 6, 6), (6, 6, 6))
+LABELS = ["ill", "well"]
+
+
+def generator_of(folder: Path, training: np.ndarray | None = None) -> Generator:
+    rng = np.random.default_rng(0)
+    made = network.build_generator(TINY)
+    made.set_weights([rng.normal(0, 0.5, weight.shape) for weight in made.weights])
+    whole = train_bundle.compose(made, network.build_decoder(TINY), np.zeros(3), np.ones(3), TINY)
+    stranger = rng.integers(0, 256, (40, 128, 128)).astype(np.uint8)
+    known = stranger if training is None else np.concatenate([stranger, training])
+    descriptors = Descriptors.build(known, np.arange(len(known)).astype(str))
+    directions = [{"name": "contrast", "effect": 0.9, "range": 2.5}]
+    stored = {"scan_model": "chest_xray", "labels": LABELS, "seed_size": 5, "directions": directions}
+    arrays = {"descriptors": descriptors.to_arrays(), "directions": {"contrast": np.eye(5, dtype=np.float32)[0]}}
+    card = {"id": "chest_xray_gan", "version": "0"}
+    return Generator(artifacts.save_bundle(folder, whole, card, stored, {}, arrays))
+
+
+@pytest.fixture(scope="module")
+def generator(tmp_path_factory: pytest.TempPathFactory) -> Generator:
+    return generator_of(tmp_path_factory.mktemp("generator") / "bundle")
+
+
+def test_a_seed_always_gives_the_same_images(generator: Generator) -> None:
+    few, many = generator.generate("ill", 3, seed=1), generator.generate("ill", 20, seed=1)
+    assert [image.index for image in many.images] == list(range(20)) and many.withheld == 0
+    for one, other in zip(few.images, many.images, strict=False):
+        assert (one.index, one.seed, one.label) == (other.index, 1, "ill")
+        assert np.abs(one.pixels.astype(int) - other.pixels).max() <= 1
+    again = generator.generate("ill", 3, seed=2)
+    assert not np.array_equal(again.images[0].pixels, few.images[0].pixels)
+
+
+def test_the_label_changes_the_image_and_the_latent_stays(generator: Generator) -> None:
+    both = generator.across(7)
+    assert list(both) == LABELS and not np.array_equal(both["ill"], both["well"])
+    np.testing.assert_allclose(both["well"], generator.generate("well", 1, 7).images[0].pixels, atol=1)
+
+
+def test_truncation_and_shifts_act_on_the_seed(generator: Generator) -> None:
+    latents = generator.latents(4, 3)
+    shrunk = generator.render(latents, "ill", truncation=0.5)
+    np.testing.assert_allclose(shrunk, generator.render(0.5 * latents, "ill"), atol=1)
+    moved = generator.render(latents, "ill", shifts={"contrast": 2.0})
+    np.testing.assert_allclose(moved, generator.render(latents + 2.0 * np.eye(5)[0], "ill"), atol=1)
+
+
+def test_interpolation_goes_from_one_image_to_the_other(generator: Generator) -> None:
+    way = generator.interpolate("well", 1, 2, 5)
+    ends = [generator.generate("well", 1, seed).images[0].pixels for seed in (1, 2)]
+    np.testing.assert_allclose(way[0], ends[0], atol=1)
+    np.testing.assert_allclose(way[-1], ends[1], atol=1)
+
+
+def test_a_training_image_is_withheld_and_the_next_takes_its_place(tmp_path: Path, monkeypatch) -> None:
+    rng = np.random.default_rng(9)
+    trained = rng.integers(0, 256, (3, 128, 128)).astype(np.uint8)
+    careful = generator_of(tmp_path / "careful", trained)
+
+    def copying(latents, label, **rest):
+        """A generator that has learnt three images by heart and makes them in its first call."""
+        made = np.random.default_rng(len(latents)).integers(0, 256, (len(latents), 128, 128)).astype(np.uint8)
+        if not calls:
+            made[1:4] = trained
+        calls.append(len(latents))
+        return made
+
+    calls: list[int] = []
+    monkeypatch.setattr(careful, "render", copying)
+    out = careful.generate("ill", 5, seed=0)
+    assert (len(out.images), out.withheld, calls) == (5, 3, [5, 3])
+    assert [image.index for image in out.images] == [0, 4, 5, 6, 7]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"label": "cat"}, "`label` must be one of ill, well, got 'cat'"),
+        ({"count": 0}, "`count` must be a whole number from 1 to 1000, got 0"),
+        ({"count": 10_000}, "got 10000"),
+        ({"seed": "x"}, "`seed` must be a whole number"),
+        ({"seed": -1}, "`seed` must be"),
+        ({"truncation": 3.0}, "`truncation` must be from 0.1 to 1.5, got 3.0"),
+        ({"shifts": {"age": 1.0}}, "`shifts` must name one of contrast, got 'age'"),
+    ],
+)
+def test_wrong_arguments_are_named(generator: Generator, change: dict, words: str) -> None:
+    with pytest.raises(InputError) as error:
+        generator.generate(**({"label": "ill", "count": 1, "seed": 0} | change))
+    assert words in str(error.value)
+
+
+def test_an_unknown_generator_is_named() -> None:
+    with pytest.raises(InputError, match="`model` must be one of chest_xray, brain_mri, got 'cat'"):
+        load_generator("cat")
