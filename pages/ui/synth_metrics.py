@@ -63,6 +63,8 @@ def _names() -> dict[str, str]:
         "AUC, normal or not": _("AUC, normal or not"),
         "accuracy, all labels": _("accuracy, all labels"),
         "label agreement of the scan model": _("agreement of the scan model with the label asked for"),
+        "label agreement of the scan model, real images":
+            _("agreement of the scan model with the true label of real images"),
         "withheld as near-copies, share of all made": _("withheld as near-copies, share of all made"),
         "similarity to the nearest training image, median": _("correlation with the nearest training image, median"),
         "similarity of real images to the nearest other, median":

@@ -109,7 +109,7 @@ def test_stop_keeps_what_is_done(visitor: Visitor) -> None:
     page = visitor()
     score(page, 1500)
     page.get_by_text("Highest risks so far").wait_for()
-    page.get_by_role("button", name="Stop").click()
+    page.get_by_test_id("stMain").get_by_role("button", name="Stop").click()  # not Streamlit's own
     expect(page.get_by_text("Stopped. What was read until then is below.")).to_be_visible()
     assert 0 < int(metric(page, "Stays").replace(",", "")) < 1500
 
