@@ -37,10 +37,10 @@ class Recipe:
     units: int = 32
     dropout: float = 0.3
     epochs: int = 60
-    every: int = 6
+    every: int = 4
     batch: int = 32
-    rate: float = 3e-3
-    decay: float = 0.01
+    rate: float = 1e-3
+    decay: float = 0.3
     members: int = 3
 
 
@@ -48,7 +48,7 @@ def recipe_of(rows: int) -> Recipe:
     """Of many rows fewer epochs with larger batches."""
     if rows < LARGE:
         return Recipe(batch=max(16, min(64, rows // 20)))
-    return Recipe(epochs=12, every=3, batch=max(128, rows // 100), members=2, dropout=0.1)
+    return Recipe(epochs=12, every=3, batch=max(128, rows // 100), rate=3e-3, decay=0.01, members=2, dropout=0.1)
 
 
 @dataclass(frozen=True, eq=False)
