@@ -38,6 +38,7 @@ from medai_core.tabular.models import (
     KERNEL,
     LINEAR,
     NETWORK,
+    ORDER,
     boosting_of,
     forest_of,
     kernel_of,
@@ -91,7 +92,10 @@ def save_study(
         If the bundle would be too large.
     """
     best, problem = results.best_family(study), study.problem
-    stored = {name: _stored(member) for name, member in study.members.items()}
+    named = _named(study)
+    stored = {name: _stored(member) for name, member in named.items()}
+    if BLEND in study.members:
+        stored[BLEND] = _stored_blend(study.members[BLEND], named)
     constants = {
         "format": FORMAT, "version": card["version"], "task": problem.plan.task, "target": problem.plan.target,
         "labels": list(problem.labels), "features": problem.encoder.to_list(), "families": stored, "best": best,
@@ -106,22 +110,36 @@ def save_study(
     held = {name: results.answers(study, name).mean(axis=0).astype(np.float32) for name in study.families}
     arrays = {BACKGROUND: {"x": study.background}, HELD: {"outcome": problem.y, **held}}
     return save_bundle(
-        folder, networks, card, constants, document, arrays, _texts(study), _estimators(study), max_mb
+        folder, networks, card, constants, document, arrays, _texts(named), _estimators(named), max_mb
     )  # fmt: skip
+
+
+def _named(study: Study) -> dict[str, Member]:
+    """Every model with an estimator of its own, by the name of its file; parts of the average follow the families."""
+    found = {name: member for name, member in study.members.items() if name != BLEND}
+    if BLEND in study.members:
+        for member in study.members[BLEND].learner.members:
+            if not any(member.learner is one.learner for one in found.values()):
+                found[f"{BLEND}_{sum(name.startswith(BLEND) for name in found)}"] = member
+    return found
 
 
 def _stored(member: Member) -> dict[str, Any]:
     """What a member needs beside its estimator."""
-    found = {"config": member.config, "scale": member.scale, "bias": member.bias, "loss": member.loss}
+    found = {"family": member.family, "config": member.config, "loss": member.loss}
+    found |= {"scale": member.scale, "bias": member.bias}
     if hasattr(member.learner, "design"):
         found["design"] = member.learner.design.to_dict()
     if member.family == NETWORK:
         found |= {"shift": member.learner.shift, "stretch": member.learner.stretch}
-    if member.family == BLEND:
-        found |= {"of": [one.family for one in member.learner.members], "weights": member.learner.weights}
     if member.family == KERNEL:
         found["machines"] = len(member.learner.estimators)
     return found
+
+
+def _stored_blend(blend: Member, named: Mapping[str, Member]) -> dict[str, Any]:
+    names = [next(n for n, one in named.items() if one.learner is m.learner) for m in blend.learner.members]
+    return {**_stored(blend), "of": names, "weights": blend.learner.weights}
 
 
 def _unlikeness(study: Study) -> dict[str, Any] | None:
@@ -130,21 +148,20 @@ def _unlikeness(study: Study) -> dict[str, Any] | None:
     return {"design": study.unlikeness.design.to_dict(), "percentiles": study.unlikeness.percentiles}
 
 
-def _texts(study: Study) -> dict[str, str]:
-    if BOOSTING not in study.members:
-        return {}
-    return {f"{BOOSTING}.txt": study.members[BOOSTING].learner.model.model_to_string()}
+def _texts(named: Mapping[str, Member]) -> dict[str, str]:
+    boosted = {name: member for name, member in named.items() if member.family == BOOSTING}
+    return {f"{name}.txt": member.learner.model.model_to_string() for name, member in boosted.items()}
 
 
-def _estimators(study: Study) -> dict[str, Any]:
+def _estimators(named: Mapping[str, Member]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for name, member in study.members.items():
-        if name == LINEAR:
+    for name, member in named.items():
+        if member.family == LINEAR:
             found[name] = member.learner.estimator
-        elif name == FOREST:
+        elif member.family == FOREST:
             found[name] = member.learner.model
-        elif name == KERNEL:
-            found |= {f"{name}_{k}": machine for k, machine in enumerate(member.learner.estimators)}
+        elif member.family == KERNEL:
+            found |= {f"{name}_of_{k}": machine for k, machine in enumerate(member.learner.estimators)}
     return found
 
 
@@ -194,7 +211,7 @@ def _baseline(figures: results.Figures, best: str) -> results.Figures:
 # ---------------------------------------------------------------------------------------------------- load
 
 
-def load_member(bundle: Bundle, family: str) -> Member:
+def load_member(bundle: Bundle, name: str) -> Member:
     """One family of a bundle, verified once more.
 
     Raises
@@ -205,31 +222,38 @@ def load_member(bundle: Bundle, family: str) -> Member:
         If it cannot be loaded.
     """
     known = bundle.preprocessing["families"]
-    if family not in known:
-        raise InputError("`family` must be one of {known}, got {name}", known=", ".join(known), name=family)
-    stored = known[family]
-    scale, bias = (np.array(stored[name], float) for name in ("scale", "bias"))
-    return Member(family, stored["config"], _learner(bundle, family, stored), scale, bias, float(stored["loss"]))
+    if name not in known:
+        raise InputError("`family` must be one of {known}, got {name}", known=", ".join(families_of(bundle)), name=name)
+    stored = known[name]
+    scale, bias = (np.array(stored[part], float) for part in ("scale", "bias"))
+    learner = _learner(bundle, name, stored)
+    return Member(stored["family"], stored["config"], learner, scale, bias, float(stored["loss"]))
 
 
-def _learner(bundle: Bundle, family: str, stored: Mapping[str, Any]) -> Any:
+def families_of(bundle: Bundle) -> tuple[str, ...]:
+    """Families of a bundle, in the usual order."""
+    return tuple(name for name in ORDER if name in bundle.preprocessing["families"])
+
+
+def _learner(bundle: Bundle, name: str, stored: Mapping[str, Any]) -> Any:
+    family = stored["family"]
     if family == BLEND:
-        return Blend(tuple(load_member(bundle, name) for name in stored["of"]), np.array(stored["weights"], float))
+        return Blend(tuple(load_member(bundle, part) for part in stored["of"]), np.array(stored["weights"], float))
     if family == FOREST:
-        return forest_of(load_estimator(bundle, family, TREES))
+        return forest_of(load_estimator(bundle, name, TREES))
     if family == BOOSTING:
         import lightgbm
 
-        return boosting_of(lightgbm.Booster(model_str=load_text(bundle, f"{family}.txt")))
+        return boosting_of(lightgbm.Booster(model_str=load_text(bundle, f"{name}.txt")))
     design = Design.from_dict(stored["design"])
     if family == LINEAR:
-        return linear_of(load_estimator(bundle, family), design)
+        return linear_of(load_estimator(bundle, name), design)
     if family == KERNEL:
-        machines = tuple(load_estimator(bundle, f"{family}_{k}") for k in range(stored["machines"]))
+        machines = tuple(load_estimator(bundle, f"{name}_of_{k}") for k in range(stored["machines"]))
         return kernel_of(machines, design)
     from medai_core.tabular.network_fit import Network
 
-    return Network(design, load_model(bundle, f"{family}.keras"), stored["shift"], stored["stretch"])
+    return Network(design, load_model(bundle, f"{name}.keras"), stored["shift"], stored["stretch"])
 
 
 def load_unlikeness(bundle: Bundle) -> Any:

@@ -21,6 +21,7 @@ from medai_core.tabular.fitting import (
     Member,
     Stop,
     Stopped,
+    Tried,
     check,
     fit_blend,
     fit_member,
@@ -194,7 +195,7 @@ def _background(problem: Problem, seed: int) -> Matrix:
 
 
 class _Work:
-    """The steps of one comparison; keeps what the blend needs of each fold."""
+    """The steps of one comparison; keeps what the average needs of each fold."""
 
     def __init__(
         self, study: Study, data: Data, count: int, wanted: list[str], tell: Callable[[Progress], None] | None,
@@ -203,7 +204,7 @@ class _Work:
         self.study, self.data, self.count, self.tell, self.stop = study, data, count, tell, stop
         self.splits = [(r, k) for r in range(len(study.folds)) for k in range(count)]
         self.of, self.done, self.start = len(wanted) * (len(self.splits) + 1) + 1, 0, time.perf_counter()
-        self.inside: dict[tuple[int, int], dict[str, tuple[Member, Matrix]]] = {}
+        self.inside: dict[tuple[int, int], dict[str, tuple[Member, list[Tried]]]] = {}
 
     def family(self, name: str) -> None:
         """All folds, then all rows; the family counts once all is there."""
@@ -230,9 +231,9 @@ class _Work:
         part, seed = self.data.part(rows), self.study.seed
         kept = self.inside.setdefault(split, {})
         if name == BLEND:
-            exact = {family: pair for family, pair in kept.items() if family != NETWORK}
-            members, held = ({family: pair[k] for family, pair in exact.items()} for k in (0, 1))
-            return fit_blend(members, held, part)
+            exact = [pair for family, pair in kept.items() if family != NETWORK]
+            tried = [one for _, several in exact for one in several]
+            return fit_blend(tried, [member for member, _ in exact], part, seed, self.stop)
         kept[name] = fit_member(name, part, inner_folds(part, seed), seed, self.stop)
         return kept[name][0]
 

@@ -23,8 +23,7 @@ from medai_core.tabular.fitting import Blend, Member, probabilities
 from medai_core.tabular.models import Kernel, Linear, Trees
 from medai_core.tabular.problem import BINARY, CLASSES
 from medai_core.tabular.shap_kernel import KernelShap
-from medai_core.tabular.shap_trees import TreeShap, affordable
-from medai_core.tabular.trees import leaves_of
+from medai_core.tabular.shap_trees import TreeShap
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,12 +42,13 @@ METHODS = {
     "trees": say("sums over the leaves of the trees (exact)"),
     "kernel": say("integral over the Gaussian kernel (exact)"),
     "average": say("weighted mean of the exact values of each model (exact)"),
+    "subsets": say("all subsets of the features (exact)"),
     "permutation": say("random orders of the features (approximate)"),
 }
 EVALUATIONS = 1_200
 """Mixes of a row with the background that one sampled explanation of one row asks for."""
 EVALUATIONS_OF_MANY = 250
-LEAST_PAIRS = 2
+LEAST_PAIRS, MOST_PAIRS = 2, 20
 _shap_lock = threading.Lock()
 
 
@@ -197,26 +197,6 @@ class _OfDesign:
         return self._explainer(self._design(x))
 
 
-class _LibraryTrees:
-    """``shap.TreeExplainer``, for trees too many or too deep for :class:`TreeShap`'s tables."""
-
-    def __init__(self, learner: Trees, background: Matrix) -> None:
-        import shap
-
-        self._table, self._outputs = learner.table, learner.table.value.shape[1]
-        # The library compares in the precision it is given; scikit-learn's trees do so in single precision.
-        self._kind = np.float32 if learner.table.single else np.float64
-        self._explainer = shap.TreeExplainer(
-            learner.model, background.astype(self._kind), feature_perturbation="interventional"
-        )
-        self.base_values = learner.table(background).mean(axis=0)
-
-    def __call__(self, x: Matrix) -> Matrix:
-        found = np.asarray(self._explainer.shap_values(x.astype(self._kind), check_additivity=False), float)
-        found = found[..., None] if found.ndim == 2 else found
-        return found[..., -self._outputs :]
-
-
 class _Mean:
     """Of a weighted mean of members: the weighted mean of their exact values."""
 
@@ -240,10 +220,7 @@ def _exact(learner: Any, background: Matrix) -> Any:
         return _OfDesign(learner, background)
     if isinstance(learner, Blend):
         return _Mean(learner, background)
-    if isinstance(learner, Trees):
-        leaves = leaves_of(learner.table)
-        return TreeShap(learner.table, background, leaves) if affordable(leaves) else _LibraryTrees(learner, background)
-    return None
+    return TreeShap(learner.table, background) if isinstance(learner, Trees) else None
 
 
 def method_of(learner: Any) -> str:
@@ -362,7 +339,7 @@ def shapley(
 
     width = len(row)
     each = 2 * width + 1
-    pairs = max(LEAST_PAIRS, evaluations // each)
+    pairs = min(max(LEAST_PAIRS, evaluations // each), MOST_PAIRS)
 
     def game(present: NDArray[np.bool_]) -> Matrix:
         mixed = np.where(present[:, None, :], row, background)  # (E, B, D)

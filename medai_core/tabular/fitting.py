@@ -1,11 +1,11 @@
 """Fitting on one set of rows: settings chosen and scores calibrated on rows held out inside it, never outside.
 
-Whatever is tried on a training fold stays in it, so cross-validation around :func:`fit_all` is nested.
+Whatever is tried on a training fold stays in it, so cross-validation around these functions is nested.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,8 @@ from medai_core.tabular.problem import BINARY, VALUE
 Matrix = NDArray[np.float64]
 HELD_OUT_ROWS = 10_000
 TRIED_ROWS = 10_000
-BLEND_STEPS = 12
+BLEND_START, BLEND_STEPS = 5, 20
+MOST_STRATIFIED_GROUPS = 3_000
 
 
 class Stopped(Exception):
@@ -68,6 +69,24 @@ class Member:
 
 
 @dataclass(frozen=True, eq=False)
+class Tried:
+    """One setting of one family, and what it answered to rows held out inside the training rows.
+
+    Attributes
+    ----------
+    links : Matrix, shape (N, K)
+        Calibrated; NaN where a row was not held out.
+    """
+
+    family: str
+    config: Config
+    scale: Matrix
+    bias: Matrix
+    loss: float
+    links: Matrix
+
+
+@dataclass(frozen=True, eq=False)
 class Blend:
     """A weighted mean of what other members' links give."""
 
@@ -105,9 +124,15 @@ def loss_of(link: Matrix, y: NDArray[Any], task: str) -> float:
 
 def folds_of(y: NDArray[Any], groups: NDArray[np.intp] | None, count: int, seed: int, task: str) -> NDArray[np.intp]:
     """Fold (N,) of each row: outcomes in proportion, rows of a group together."""
-    from sklearn.model_selection import StratifiedKFold
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     strata = _strata(y, task)
+    if groups is not None and len(np.unique(groups)) <= MOST_STRATIFIED_GROUPS:
+        found = np.zeros(len(y), np.intp)
+        splits = StratifiedGroupKFold(count, shuffle=True, random_state=seed).split(strata, strata, groups)
+        for k, (_, held) in enumerate(splits):
+            found[held] = k
+        return found
     if groups is None:
         members, of_group = np.arange(len(y)), strata
     else:
@@ -144,88 +169,59 @@ def inner_folds(data: Data, seed: int) -> NDArray[np.intp]:
 # ------------------------------------------------------------------------------------------------ fitting
 
 
-def fit_all(
-    families: Iterable[str], data: Data, seed: int, stop: Stop = never, done: Callable[[str], None] | None = None
-) -> dict[str, Member]:
-    """Fit several families on the same rows with the same inner folds.
-
-    Parameters
-    ----------
-    families : iterable of str
-        Ids; ``blend`` averages those of the others that are explained exactly.
-    stop : callable
-        Asked between fits.
-    done : callable, optional
-        Told each family as it is fitted.
-
-    Raises
-    ------
-    Stopped
-    """
-    inner, members, held = inner_folds(data, seed), {}, {}
-    wanted = list(families)
-    for family in wanted:
-        check(stop)
-        if family == BLEND:
-            continue
-        members[family], held[family] = fit_member(family, data, inner, seed, stop)
-        if done:
-            done(family)
-    if BLEND in wanted:
-        exact = {name: links for name, links in held.items() if name != NETWORK}
-        if len(exact) > 1:
-            members[BLEND] = fit_blend({name: members[name] for name in exact}, exact, data)
-            if done:
-                done(BLEND)
-    return members
-
-
 def fit_member(
     family: str, data: Data, inner: NDArray[np.intp], seed: int, stop: Stop = never
-) -> tuple[Member, Matrix]:
+) -> tuple[Member, list[Tried]]:
     """Tune, calibrate and fit one family.
 
     Returns
     -------
     member : Member
-    held : Matrix, shape (N, K)
-        Links of rows held out inside; NaN where no row was.
+        With the setting whose held-out loss is lowest.
+    tried : list of Tried
+        Every setting.
+
+    Raises
+    ------
+    Stopped
     """
     if family == NETWORK:
         from medai_core.tabular.network_fit import fit_network
 
         learner, scores, config = fit_network(data, inner, seed, stop)
-        return _calibrated(family, config, learner, scores, data)
-    kind = FAMILIES[family]
-    tried = []
+        tried = [_tried(family, config, scores, data)]
+        return _member(tried[0], learner), tried
+    kind, tried = FAMILIES[family], []
     for config in kind.candidates(data):
         scores = np.full((len(data.y), data.outputs), np.nan)
         for fold in np.unique(inner[inner >= 0]):
             check(stop)
             rows = data.part(np.flatnonzero(inner != fold)).drawn(min(kind.most_rows, _most_tried(data)), seed)
             scores[inner == fold] = kind.fit(config, rows, seed).scores(data.x[inner == fold])
-        tried.append((loss_of(*_held_link(scores, data), data.task), config, scores))
+        tried.append(_tried(family, config, scores, data))
     check(stop)
-    _, config, scores = min(tried, key=lambda one: one[0])
-    learner = kind.fit(config, data.drawn(kind.most_rows, seed), seed)
-    return _calibrated(family, config, learner, scores, data)
+    return fit_tried(min(tried, key=lambda one: one.loss), data, seed), tried
+
+
+def fit_tried(tried: Tried, data: Data, seed: int) -> Member:
+    """Fit a setting on all the training rows."""
+    kind = FAMILIES[tried.family]
+    return _member(tried, kind.fit(tried.config, data.drawn(kind.most_rows, seed), seed))
 
 
 def _most_tried(data: Data) -> int:
     return TRIED_ROWS if len(data.y) > 2 * TRIED_ROWS else len(data.y)
 
 
-def _held_link(scores: Matrix, data: Data) -> tuple[Matrix, NDArray[Any]]:
-    held = ~np.isnan(scores[:, 0])
-    scale, bias = link_of(scores[held], data.y[held], data.task)
-    return scores[held] * scale + bias, data.y[held]
-
-
-def _calibrated(family: str, config: Config, learner: Learner, scores: Matrix, data: Data) -> tuple[Member, Matrix]:
+def _tried(family: str, config: Config, scores: Matrix, data: Data) -> Tried:
     held = ~np.isnan(scores[:, 0])
     scale, bias = link_of(scores[held], data.y[held], data.task)
     links = scores * scale + bias
-    return Member(family, config, learner, scale, bias, loss_of(links[held], data.y[held], data.task)), links
+    return Tried(family, config, scale, bias, loss_of(links[held], data.y[held], data.task), links)
+
+
+def _member(tried: Tried, learner: Learner) -> Member:
+    return Member(tried.family, tried.config, learner, tried.scale, tried.bias, tried.loss)
 
 
 def link_of(scores: Matrix, y: NDArray[Any], task: str) -> tuple[Matrix, Matrix]:
@@ -240,26 +236,36 @@ def link_of(scores: Matrix, y: NDArray[Any], task: str) -> tuple[Matrix, Matrix]
     return found.scale, found.bias
 
 
-def fit_blend(members: Mapping[str, Member], held: Mapping[str, Matrix], data: Data) -> Member:
-    """Average members with weights chosen on their held-out links.
+def fit_blend(tried: Sequence[Tried], fitted: Sequence[Member], data: Data, seed: int, stop: Stop = never) -> Member:
+    """Average settings with weights chosen on their held-out links.
 
-    Greedy selection with replacement (Caruana et al., ICML 2004), started from the plain mean of all.
+    Ensemble selection from the library of everything that was tried (Caruana et al., ICML 2004): the best few to
+    start with, then greedily with replacement while the held-out loss falls.
+
+    Parameters
+    ----------
+    fitted : sequence of Member
+        Those that are there already are not fitted again.
     """
-    known = ~np.isnan(next(iter(held.values()))[:, 0])
-    links, y, names = {name: link[known] for name, link in held.items()}, data.y[known], list(held)
-    count = dict.fromkeys(names, 1)
-    total = np.sum([links[name] for name in names], axis=0)
-    best = loss_of(total / len(names), y, data.task)
+    known = ~np.isnan(tried[0].links[:, 0])
+    links, y = [one.links[known] for one in tried], data.y[known]
+    count = np.zeros(len(tried))
+    count[np.argsort([one.loss for one in tried], kind="stable")[:BLEND_START]] = 1
+    total = np.sum([links[k] for k in np.flatnonzero(count)], axis=0)
+    best = loss_of(total / count.sum(), y, data.task)
     for _ in range(BLEND_STEPS):
-        size = sum(count.values()) + 1
-        losses = {name: loss_of((total + links[name]) / size, y, data.task) for name in names}
-        name = min(losses, key=losses.__getitem__)
-        if losses[name] >= best:
+        losses = [loss_of((total + link) / (count.sum() + 1), y, data.task) for link in links]
+        k = int(np.argmin(losses))
+        if losses[k] >= best:
             break
-        best, total = losses[name], total + links[name]
-        count[name] += 1
-    weights = np.array([count[name] for name in names], float) / sum(count.values())
-    scale, bias = link_of(total / sum(count.values()), y, data.task)
-    learner = Blend(tuple(members[name] for name in names), weights)
-    config = dict(zip(names, weights.tolist(), strict=True))
-    return Member(BLEND, config, learner, scale, bias, best)
+        best, total = losses[k], total + links[k]
+        count[k] += 1
+    chosen, members = np.flatnonzero(count), []
+    for k in chosen:
+        check(stop)
+        there = (one for one in fitted if (one.family, one.config) == (tried[k].family, tried[k].config))
+        members.append(next(there, None) or fit_tried(tried[k], data, seed))
+    scale, bias = link_of(total / count.sum(), y, data.task)
+    weights = count[chosen] / count.sum()
+    config = {"of": [{"family": one.family, **one.config} for one in members], "weights": weights.tolist()}
+    return Member(BLEND, config, Blend(tuple(members), weights), scale, bias, best)

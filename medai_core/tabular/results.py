@@ -94,6 +94,28 @@ def over_repeats(
     return metrics.bootstrap(mean, *found, y, groups=groups, n=count)
 
 
+def fold_auc(study: Study, family: str, resamples: int = 300) -> dict[str, Any]:
+    """AUC within each fold, the mean over folds and repeats, as cross-validation is often reported.
+
+    Answers of different folds come from different models, so this lies a little above the AUC of all answers together.
+    """
+    problem, found = study.problem, answers(study, family)
+
+    def mean(*columns: Matrix) -> float:
+        *pairs, y = columns
+        parts = [
+            metrics.roc_auc(p[fold == k], y[fold == k])
+            for p, fold in zip(pairs[::2], pairs[1::2], strict=True)
+            for k in np.unique(fold)
+        ]
+        return float(np.nanmean(parts))
+
+    columns = [column for pair in zip(found, study.folds, strict=True) for column in pair]
+    interval = metrics.bootstrap(mean, *columns, problem.y, groups=problem.groups, n=resamples)
+    row = {"metric": "AUC, mean of folds", "family": family, **interval.to_dict()}
+    return row | {"n": len(problem.y), "split": "held-out folds"}
+
+
 def leaderboard(study: Study, resamples: int | None = None) -> Figures:
     """The figures of every complete family, families by their leading figure, the best first."""
     every = {family: figures(study, family, resamples=resamples) for family in study.families}

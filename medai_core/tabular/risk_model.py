@@ -26,13 +26,14 @@ from medai_core.tabular.bundles import (
     background_of,
     check_bundle,
     encoder_of,
+    families_of,
     load_member,
     load_unlikeness,
 )
 from medai_core.tabular.encoder import Encoder, Rows
 from medai_core.tabular.explain import Explainer, Explanation
 from medai_core.tabular.fitting import Member, probabilities
-from medai_core.tabular.models import BLEND, NETWORK, ORDER
+from medai_core.tabular.models import BLEND, NETWORK
 from medai_core.tabular.problem import BINARY, VALUE
 
 Matrix = NDArray[np.float64]
@@ -117,7 +118,7 @@ class RiskModel:
         self.bundle, self.task, self.target = bundle, str(constants["task"]), str(constants["target"])
         self.labels = tuple(constants["labels"])
         self.encoder: Encoder = encoder_of(bundle)
-        self.families = tuple(name for name in ORDER if name in constants["families"])
+        self.families = families_of(bundle)
         self.best = str(constants["best"])
         self.background = background_of(bundle)
         self._lock = threading.RLock()
@@ -277,9 +278,12 @@ class RiskModel:
         return found[:, place], outcome == place
 
     def weights(self) -> dict[str, float]:
-        """Of what the average is made; empty where there is none."""
-        stored = self.bundle.preprocessing["families"].get(BLEND)
-        return {} if stored is None else dict(zip(stored["of"], stored["weights"], strict=True))
+        """Of what families the average is made; empty where there is none."""
+        known, found = self.bundle.preprocessing["families"], dict[str, float]()
+        for name, weight in zip(*(known.get(BLEND, {}).get(part, []) for part in ("of", "weights")), strict=True):
+            family = known[name]["family"]
+            found[family] = found.get(family, 0.0) + weight
+        return found
 
 
 def load_risk_model(model_id: str) -> RiskModel:

@@ -8,14 +8,20 @@ features; far fewer do for smooth kernels, and how far the values are from addin
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from numpy.typing import NDArray
+
+from medai_core.settings import settings
 
 Matrix = NDArray[np.float64]
 NODES = (3, 4, 6, 8, 12, 16, 24, 32)
 CLOSE = 1e-8
 """Largest additivity error accepted, as a share of the spread of the predictions."""
 
+FEW_ROWS = 8
 LEAST_POWER = -600.0
 """Keeps factors of rows far from every support vector above 0, so that they can be divided by."""
 
@@ -88,7 +94,13 @@ class KernelShap:
 
     def __call__(self, z: Matrix) -> NDArray[np.float64]:
         """SHAP values (N, D, K) of design rows (N, M)."""
-        found = np.empty((len(z), self.width, len(self.dual)))
-        for k, row in enumerate(z):
-            found[k] = self._one(self._factors(row[None])[:, :, 0], self._nodes)
-        return found
+        if not len(z):
+            return np.zeros((0, self.width, len(self.dual)))
+
+        def one(row: Matrix) -> Matrix:
+            return self._one(self._factors(row[None])[:, :, 0], self._nodes)
+
+        if len(z) < FEW_ROWS:
+            return np.array([one(row) for row in z])
+        with ThreadPoolExecutor(settings().threads or os.cpu_count()) as pool:  # NumPy lets go of the interpreter
+            return np.array(list(pool.map(one, z)))

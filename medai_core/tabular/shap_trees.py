@@ -17,19 +17,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medai_core.errors import InputError
 from medai_core.tabular.trees import Leaves, TreeTable, leaves_of
 
 Matrix = NDArray[np.float64]
-MOST_NUMBERS = 40_000_000
-"""Largest size of all tables together; beyond it :func:`affordable` is False."""
+KEPT_NUMBERS = 30_000_000
+"""Tables of at most so many numbers are kept; larger ones are made anew, a part at a time, at every call."""
+PART_NUMBERS = 4_000_000
 MOST_SIDES = 12
 ROWS_AT_ONCE = 64
 
-
-def affordable(groups: list[Leaves]) -> bool:
-    """Whether the tables of these leaves fit in memory."""
-    sides = [group.feature.shape for group in groups]
-    return all(k <= MOST_SIDES for _, k in sides) and sum(n * 2**k * k for n, k in sides) <= MOST_NUMBERS
+Part = tuple[Leaves, Matrix, list[Any]]
+"""Some leaves, their table (L, 2^k, k), and for each output where its numbers belong."""
 
 
 class TreeShap:
@@ -38,42 +37,59 @@ class TreeShap:
     Parameters
     ----------
     trees : TreeTable
+        No path may ask about more than :data:`MOST_SIDES` features.
     background : Matrix, shape (B, D)
     """
 
-    def __init__(self, trees: TreeTable, background: Matrix, groups: list[Leaves] | None = None) -> None:
+    def __init__(self, trees: TreeTable, background: Matrix) -> None:
+        self.trees, self.background, self.width = trees, trees.cast(background), background.shape[1]
+        self._leaves = [part for group in leaves_of(trees) for part in _cut(group)]
+        if any(part.feature.shape[1] > MOST_SIDES for part in self._leaves):
+            raise InputError("A path may ask about at most {limit} features", limit=MOST_SIDES)
+        small = sum(_numbers(part) for part in self._leaves) <= KEPT_NUMBERS
+        self._kept = [self._part(leaves) for leaves in self._leaves] if small else None
+        self.base_values = trees(background).mean(axis=0)  # (K,)
+
+    def _part(self, leaves: Leaves) -> Part:
         from scipy import sparse
 
-        self.trees, self.width = trees, background.shape[1]
-        self._parts: list[tuple[Leaves, Matrix, list[Any]]] = []
-        compared = trees.cast(background)
-        for leaves in leaves_of(trees) if groups is None else groups:
-            count, sides = leaves.feature.shape
-            seen = leaves.pattern(compared) + (np.arange(count) << sides)  # (B, L)
-            share = np.bincount(seen.ravel(), minlength=count << sides).reshape(count, -1) / len(background)
-            table = (_weights(sides) @ share.T).T.reshape(count, 2**sides, sides)
-            place = (np.arange(count * sides), leaves.feature.ravel())
-            scatter = [
-                sparse.csr_array((np.repeat(value, sides), place), shape=(count * sides, self.width))
-                for value in leaves.value.T
-            ]
-            self._parts.append((leaves, np.ascontiguousarray(table), scatter))
-        self.base_values = trees(background).mean(axis=0)  # (K,)
+        count, sides = leaves.feature.shape
+        seen = leaves.pattern(self.background) + (np.arange(count) << sides)  # (B, L)
+        share = np.bincount(seen.ravel(), minlength=count << sides).reshape(count, -1) / len(self.background)
+        table = (_weights(sides) @ share.T).T.reshape(count, 2**sides, sides)
+        place = (np.arange(count * sides), leaves.feature.ravel())
+        scatter = [
+            sparse.csr_array((np.repeat(value, sides), place), shape=(count * sides, self.width))
+            for value in leaves.value.T
+        ]
+        return leaves, np.ascontiguousarray(table), scatter
 
     def __call__(self, x: Matrix) -> NDArray[np.float64]:
         """SHAP values (N, D, K) of rows (N, D)."""
-        x = self.trees.cast(x)
-        parts = [self._some(x[k : k + ROWS_AT_ONCE]) for k in range(0, len(x), ROWS_AT_ONCE)]
-        return np.concatenate(parts) if parts else np.zeros((0, self.width, len(self.base_values)))
-
-    def _some(self, x: Matrix) -> NDArray[np.float64]:
-        found = np.zeros((len(x), self.width, len(self.base_values)))
-        for leaves, table, scatter in self._parts:
-            each = table[np.arange(len(table)), leaves.pattern(x)]  # (n, L, k)
-            flat = each.reshape(len(x), -1)
-            for output, places in enumerate(scatter):
-                found[:, :, output] += flat @ places
+        x, found = self.trees.cast(x), np.zeros((len(x), self.width, len(self.base_values)))
+        for part in self._kept if self._kept is not None else map(self._part, self._leaves):
+            for k in range(0, len(x), ROWS_AT_ONCE):
+                _add(part, x[k : k + ROWS_AT_ONCE], found[k : k + ROWS_AT_ONCE])
         return found
+
+
+def _add(part: Part, x: Matrix, found: NDArray[np.float64]) -> None:
+    leaves, table, scatter = part
+    each = table[np.arange(len(table)), leaves.pattern(x)].reshape(len(x), -1)  # (n, L * k)
+    for output, places in enumerate(scatter):
+        found[:, :, output] += each @ places
+
+
+def _numbers(leaves: Leaves) -> int:
+    count, sides = leaves.feature.shape
+    return count * 2**sides * sides
+
+
+def _cut(leaves: Leaves) -> list[Leaves]:
+    """The same leaves in parts whose tables are small."""
+    each = max(1, PART_NUMBERS * len(leaves.feature) // max(1, _numbers(leaves)))
+    starts = range(0, len(leaves.feature), each)
+    return [Leaves(*(getattr(leaves, name)[k : k + each] for name in vars(leaves))) for k in starts]
 
 
 @cache

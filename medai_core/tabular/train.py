@@ -14,6 +14,7 @@ from medai_core.tabular.compare import Progress, compare
 from medai_core.tabular.evaluate import BREAST_CANCER, table_file
 from medai_core.tabular.models import ORDER
 from medai_core.tabular.problem import prepare
+from medai_core.tabular.results import fold_auc, leaderboard
 
 VERSION = "1.0.0"
 FOLDS, REPEATS, SEED = 10, 5, 2024
@@ -49,6 +50,6 @@ def train_breast_cancer(
         progress(row | {"minutes_left": round(step.left / 60, 1)})
 
     study = compare(prepare(table, plan()), families, folds=folds, repeats=repeats, seed=SEED, progress=tell)
-    return save_study(
-        study, out, shipped_card(study, BREAST_CANCER, VERSION, CARDS[BREAST_CANCER]), max_mb=MAX_BUNDLE_MB
-    )  # fmt: skip
+    figures = leaderboard(study) + [fold_auc(study, family) for family in study.families]
+    card = shipped_card(study, BREAST_CANCER, VERSION, CARDS[BREAST_CANCER])
+    return save_study(study, out, card, figures=figures, max_mb=MAX_BUNDLE_MB)
