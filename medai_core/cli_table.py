@@ -137,7 +137,7 @@ def train_own(args: argparse.Namespace, progress: Callable[[Row], None], note: C
         note(sentence)
 
     def tell(step: Progress) -> None:
-        progress({"part": "fits", "epoch": step.done, "of": step.of, "model": step.family, "fold": step.part})
+        progress({"part": "fits", "epoch": step.done, "of": step.of, "model": step.family, "on": step.part})
 
     study = compare(problem, args.models or ORDER, folds=args.folds, progress=tell)
     figures = leaderboard(study)

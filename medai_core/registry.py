@@ -25,7 +25,7 @@ class Entry:
     id : str
         Folder under ``assets/models``, and the name on the command line.
     task : str
-        ``classification``, ``gate``, ``risk`` or ``forecast``.
+        ``classification``, ``gate``, ``risk``, ``forecast``, ``table`` or ``treatment``.
     wing : str
         The sub-package that runs it.
     title : Message
@@ -55,6 +55,8 @@ MODELS: dict[str, Entry] = {
         Entry("scan_gate", "gate", "imaging", say("Scan gate")),
         Entry("icu_mortality", "risk", "icu", say("Intensive care: death in hospital")),
         Entry("icu_forecast", "forecast", "icu", say("Intensive care: the coming hours")),
+        Entry("breast_cancer", "table", "tabular", say("Breast mass: benign or malignant")),
+        Entry("actg175", "treatment", "tabular", say("HIV trial ACTG 175: treatments compared")),
     )
 }
 

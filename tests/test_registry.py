@@ -10,7 +10,7 @@ from medai_core import artifacts, registry
 from medai_core.errors import ArtifactError, InputError, Message
 from medai_core.settings import settings
 
-WINGS = {"icu_mortality": "icu", "icu_forecast": "icu"}
+WINGS = {"icu_mortality": "icu", "icu_forecast": "icu", "breast_cancer": "tabular", "actg175": "tabular"}
 DIGEST = "0123456789abcdef" * 4
 
 
@@ -42,7 +42,8 @@ def gate(assets, pins, tiny_model) -> artifacts.Bundle:
 
 
 def test_table():
-    assert list(registry.MODELS) == ["chest_xray", "brain_mri", "scan_gate", "icu_mortality", "icu_forecast"]
+    shipped = ["chest_xray", "brain_mri", "scan_gate", "icu_mortality", "icu_forecast", "breast_cancer", "actg175"]
+    assert list(registry.MODELS) == shipped
     for model_id, entry in registry.MODELS.items():
         wing = WINGS.get(model_id, "imaging")
         assert (entry.id, entry.wing, isinstance(entry.title, Message)) == (model_id, wing, True)

@@ -46,7 +46,7 @@ def train_breast_cancer(
         table = read_breast_cancer(path.read_bytes(), path.name)
 
     def tell(step: Progress) -> None:
-        row: Row = {"part": "fits", "epoch": step.done, "of": step.of, "model": step.family, "fold": step.part}
+        row: Row = {"part": "fits", "epoch": step.done, "of": step.of, "model": step.family, "on": step.part}
         progress(row | {"minutes_left": round(step.left / 60, 1)})
 
     study = compare(prepare(table, plan()), families, folds=folds, repeats=repeats, seed=SEED, progress=tell)
