@@ -146,5 +146,5 @@ def treat_text(row: Row) -> str:
         return f"row {row['row']}: {row['status']}: {row['reason']}"
     ends = row["interval"]
     arms = (f"arm {arm} {p:.3f} ({ends[arm][0]:.3f} to {ends[arm][1]:.3f})" for arm, p in row["event_free_2y"].items())
-    told = f"; {' '.join(row['cautions'])}" if row["cautions"] else ""
-    return f"row {row['row']}: event-free at 2 years: {', '.join(arms)}; recommended: {row['recommended']}{told}"
+    told = "; ".join([f"recommended: {row['recommended'] or 'none'}", *row["cautions"]])
+    return f"row {row['row']}: event-free at 2 years: {', '.join(arms)}; {told}"

@@ -223,7 +223,7 @@ def _steps(model: Any, x: Matrix, days: Vector) -> Matrix:
 def _fit_forest(sample: Sample, seed: int) -> LibraryModel:
     from sksurv.ensemble import RandomSurvivalForest
 
-    leaf = max(5, min(20, len(sample) // 50))
+    leaf = max(5, min(40, len(sample) // 25))
     model = RandomSurvivalForest(150, min_samples_leaf=leaf, max_features=0.5, random_state=seed)
     model.fit(_with_arms(sample.z, sample.arm, sample.arms), _outcome(sample))
     return LibraryModel(model, _steps, sample.arms)

@@ -24,7 +24,7 @@ from medai_core.tabular.treatment import TreatmentModel, to_arrays, to_constants
 from medai_core.tabular.treatment_cards import CARD
 from medai_core.tabular.treatment_evaluate import Figures, figures, policy_figures, row
 from medai_core.tabular.treatment_fit import RESAMPLES, fit_treatment
-from medai_core.tabular.trial import ACTG, ACTG_VALUES, Trial, load_actg
+from medai_core.tabular.trial import ACTG, ACTG_SCALE, ACTG_VALUES, Trial, load_actg
 
 VERSION = "1.0.0"
 SEED = 175
@@ -102,7 +102,8 @@ def _card(trial: Trial, model: TreatmentModel, scores: list[Score], parts: dict[
     recipe = {
         "family": model.members.terms.kind,
         "covariates": list(model.encoder.names),
-        "logarithm of": sorted(trial.logged or {}),
+        "logarithm of": sorted(ACTG_SCALE.logged),
+        "as a ratio": [f"{above} over {below}" for below, above in ACTG_SCALE.ratios.items()],
         "resamples": len(model.members.coefficients) - 1,
         "compared": [asdict(score) for score in scores],
     }

@@ -19,10 +19,10 @@ from medai_core import registry
 from medai_core.artifacts import Bundle, load_arrays
 from medai_core.errors import InputError, Message, say
 from medai_core.metrics import Interval
-from medai_core.tabular.encoder import Design, Encoder, Feature
+from medai_core.tabular.encoder import Encoder, Feature
 from medai_core.tabular.policy import PolicyValue
 from medai_core.tabular.survival import Matrix, Members, Vector
-from medai_core.tabular.trial import ACTG, ACTG_ARMS, ACTG_VALUES, standardised
+from medai_core.tabular.trial import ACTG, ACTG_ARMS, ACTG_VALUES, Scaling
 
 FEWEST_SHOWN = 5
 """Smaller groups of similar patients are not counted out: they could point at somebody."""
@@ -149,7 +149,7 @@ class TreatmentModel:
         What the arms are, for people.
     horizon : float
         Days after which event-free probabilities are given.
-    encoder, design : Encoder, Design
+    encoder, scaling : Encoder, Scaling
         From a row to standardised covariates.
     members : Members
     population : Population
@@ -168,7 +168,7 @@ class TreatmentModel:
     titles: tuple[Message, ...]
     horizon: float
     encoder: Encoder
-    design: Design
+    scaling: Scaling
     members: Members
     population: Population
     policy: PolicyValue
@@ -210,7 +210,7 @@ class TreatmentModel:
 
     def survival(self, x: Matrix, days: Vector) -> NDArray[np.float64]:
         """Event-free probability (B + 1, K, N, T) of patients (N, D) under each arm, by every member."""
-        z = standardised(self.design, x)
+        z = self.scaling(x)
         return np.stack([self.members.survival(z, np.full(len(z), k), days) for k in range(len(self.arms))], axis=1)
 
     def event_free_many(self, x: Matrix) -> tuple[Matrix, Matrix, Matrix]:
@@ -221,7 +221,7 @@ class TreatmentModel:
 
     def at_horizon(self, x: Matrix) -> Matrix:
         """Event-free probability (N, K) at the horizon, by the model of all patients."""
-        z, day = standardised(self.design, x), np.array([self.horizon])
+        z, day = self.scaling(x), np.array([self.horizon])
         return np.hstack([self.members.best(z, np.full(len(z), k), day) for k in range(len(self.arms))])
 
     def curves(self, row: Mapping[str, Any]) -> Curves:
@@ -343,7 +343,7 @@ def from_bundle(bundle: Bundle) -> TreatmentModel:
     )  # fmt: skip
     return TreatmentModel(
         name=bundle.id, version=bundle.version, arms=arms, titles=titles(arms), horizon=float(constants["horizon"]),
-        encoder=Encoder.from_list(constants["encoder"]), design=Design.from_dict(constants["design"]),
+        encoder=Encoder.from_list(constants["encoder"]), scaling=Scaling.from_dict(constants["scaling"]),
         members=Members.from_arrays(constants["family"], len(arms), load_arrays(bundle, "model")),
         population=Population(shown, curves["at_risk"], tuple(population["patients"]), tuple(population["events"])),
         policy=PolicyValue.from_dict(constants["policy"]), cells=cells,
@@ -367,7 +367,7 @@ def to_constants(model: TreatmentModel) -> dict[str, Any]:
         "arms": model.arms,
         "horizon": model.horizon,
         "encoder": model.encoder.to_list(),
-        "design": model.design.to_dict(),
+        "scaling": model.scaling.to_dict(),
         "policy": model.policy.to_dict(),
         "cells": {"columns": model.cells.columns, "edges": model.cells.edges},
         "population": {"patients": model.population.patients, "events": model.population.events},

@@ -19,7 +19,7 @@ from medai_core.tabular.survival_metrics import (
     integrated,
 )
 from medai_core.tabular.treatment import TreatmentModel, load_treatment
-from medai_core.tabular.trial import Trial, load_actg, standardised
+from medai_core.tabular.trial import Trial, load_actg
 
 RESAMPLES = 1000
 SLOPE_RESAMPLES = 300
@@ -44,7 +44,7 @@ def figures(model: TreatmentModel, trial: Trial, split: str) -> tuple[Figures, F
     """
     days = model.members.days[(model.members.days >= FIRST_DAY) & (model.members.days <= np.quantile(trial.time, 0.9))]
     arm = np.array([model.number(one) for one in trial.arms])[trial.arm]
-    stated = model.members.best(standardised(model.design, trial.x), arm, np.r_[days, model.horizon])
+    stated = model.members.best(model.scaling(trial.x), arm, np.r_[days, model.horizon])
     plain = _curve_of_arm(model, arm, np.r_[days, model.horizon])
     watched = Watched(trial.time, trial.event)
     errors, plain_errors = (

@@ -13,7 +13,7 @@ from medai_core.tabular.survival import STORED, Matrix, Members, Rows, Sample, V
 from medai_core.tabular.survival_choice import Score, choose, compare, folds
 from medai_core.tabular.survival_metrics import check_horizon
 from medai_core.tabular.treatment import Cells, Curves, Population, TreatmentModel, titles
-from medai_core.tabular.trial import TWO_YEARS, Trial, standardised
+from medai_core.tabular.trial import TWO_YEARS, Trial
 
 RESAMPLES = 200
 REPEATS = 3
@@ -60,8 +60,8 @@ def fit_treatment(
         Of the compared families; empty if one was given.
     """
     check_horizon(trial.time, trial.event, horizon)
-    design = trial.design()
-    sample, days = trial.sample(design), grid(trial.time, horizon)
+    scaling = trial.scaling()
+    sample, days = trial.sample(scaling), grid(trial.time, horizon)
     scores = [] if family else compare(sample, days, horizon, families, repeats, seed, progress)
     family = family or choose(scores)
     value = learned_value(sample, family, horizon, repeats, seed, progress)
@@ -69,7 +69,7 @@ def fit_treatment(
     rng = np.random.default_rng(seed)
     model = TreatmentModel(
         name=trial.name, version=version, arms=trial.arms, titles=titles(trial.arms), horizon=float(horizon),
-        encoder=trial.encoder, design=design, members=members, population=population(sample, days), policy=value,
+        encoder=trial.encoder, scaling=scaling, members=members, population=population(sample, days), policy=value,
         cells=cells(trial, members, sample, horizon, rng), background=drawn_patients(trial, DRAWN, rng),
         limits=limits or {},
     )  # fmt: skip
@@ -143,13 +143,13 @@ def _effects(
     trial: Trial, members: Members, sample: Sample, horizon: float, rng: np.random.Generator
 ) -> NDArray[np.float64]:
     """How much predictions change, in the mean, when a covariate (D,) is shuffled among patients."""
-    design, day = trial.design(), np.array([horizon])
+    scaling, day = trial.scaling(), np.array([horizon])
     plain = members.best(sample.z, sample.arm, day)
     effect = np.zeros(trial.x.shape[1])
     for k in range(trial.x.shape[1]):
         x = trial.x.copy()
         x[:, k] = rng.permutation(x[:, k])
-        effect[k] = np.abs(members.best(standardised(design, x), sample.arm, day) - plain).mean()
+        effect[k] = np.abs(members.best(scaling(x), sample.arm, day) - plain).mean()
     return effect
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -57,6 +58,66 @@ class Roles:
     unit: str = "days"
 
 
+@dataclass(frozen=True)
+class Scale:
+    """How covariates are scaled.
+
+    Attributes
+    ----------
+    logged : Mapping[str, float]
+        Covariates taken by the logarithm, with what is added before.
+    ratios : Mapping[str, str]
+        Of two logged covariates, the first enters as the logarithm of the second over the first.
+    """
+
+    logged: Mapping[str, float]
+    ratios: Mapping[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class Scaling:
+    """From covariates as the encoder gives them to standard deviations from the mean.
+
+    Attributes
+    ----------
+    design : Design
+    mix : Matrix, shape (M, M)
+        From the design's columns to those the models see.
+    """
+
+    design: Design
+    mix: Matrix
+
+    def __call__(self, x: Matrix) -> Matrix:
+        """Standardised covariates (N, M) of rows (N, D); those far out are brought in."""
+        return np.clip(self.design(x) @ self.mix, -CLIP, CLIP)
+
+    @classmethod
+    def fit(cls, x: Matrix, encoder: Encoder, scale: Scale | None = None) -> Scaling:
+        """Learn means and scales; without a `scale`, skewed covariates are found and logged."""
+        if scale is None:
+            design = Design.fit(x, encoder, logs=True)
+            return cls(design, np.eye(len(design.owner)))
+        plain = Design.fit(x, encoder)
+        floor = np.array([-scale.logged.get(name, np.nan) for name in encoder.names])
+        plain = replace(plain, floor=floor, mean=np.zeros_like(plain.mean), scale=np.ones_like(plain.scale))
+        z = plain(x)
+        spread = z.std(axis=0)
+        design = replace(plain, mean=z.mean(axis=0), scale=np.where(spread > 1e-12, spread, 1.0))
+        mix = np.eye(len(spread))
+        for below, above in scale.ratios.items():
+            low, high = (int(np.flatnonzero(plain.owner == encoder.names.index(name))[0]) for name in (below, above))
+            mix[[low, high], low] = np.array([-design.scale[low], design.scale[high]]) / (z[:, high] - z[:, low]).std()
+        return cls(design, mix)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"design": self.design.to_dict(), "mix": self.mix.tolist()}
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Scaling:
+        return cls(Design.from_dict(stored["design"]), np.array(stored["mix"], float))
+
+
 @dataclass(frozen=True, eq=False)
 class Trial:
     """Patients of a randomised trial.
@@ -76,8 +137,8 @@ class Trial:
     event : NDArray[np.bool_], shape (N,)
     notes : tuple[Message, ...]
         What was left out.
-    logged : Mapping[str, float] or None
-        Covariates taken by the logarithm, with what is added before; None lets the skewed ones be found.
+    scale : Scale or None
+        How covariates are scaled; None lets the skewed ones be found.
     """
 
     name: str
@@ -89,7 +150,7 @@ class Trial:
     time: Vector
     event: NDArray[np.bool_]
     notes: tuple[Message, ...] = ()
-    logged: Mapping[str, float] | None = None
+    scale: Scale | None = None
 
     def __len__(self) -> int:
         return len(self.time)
@@ -98,26 +159,14 @@ class Trial:
         """Some of the patients; ranges and levels stay those of all."""
         return replace(self, x=self.x[rows], arm=self.arm[rows], time=self.time[rows], event=self.event[rows])
 
-    def design(self) -> Design:
+    def scaling(self) -> Scaling:
         """The scaling of the covariates, learned from these patients."""
-        if self.logged is None:
-            return Design.fit(self.x, self.encoder, logs=True)
-        plain = Design.fit(self.x, self.encoder)
-        floor = np.array([-self.logged.get(name, np.nan) for name in self.encoder.names])
-        plain = replace(plain, floor=floor, mean=np.zeros_like(plain.mean), scale=np.ones_like(plain.scale))
-        z = plain(self.x)
-        spread = z.std(axis=0)
-        return replace(plain, mean=z.mean(axis=0), scale=np.where(spread > 1e-12, spread, 1.0))
+        return Scaling.fit(self.x, self.encoder, self.scale)
 
-    def sample(self, design: Design | None = None) -> Sample:
+    def sample(self, scaling: Scaling | None = None) -> Sample:
         """The patients as survival models see them."""
-        z = standardised(design or self.design(), self.x)
+        z = (scaling or self.scaling())(self.x)
         return Sample(z, self.arm, len(self.arms), self.time, self.event)
-
-
-def standardised(design: Design, x: Matrix) -> Matrix:
-    """Covariates (N, M) in standard deviations, those far out brought in."""
-    return np.clip(design(x), -CLIP, CLIP)
 
 
 def propose_roles(table: Table) -> Roles | None:
@@ -135,7 +184,7 @@ def _named(table: Table, names: tuple[str, ...]) -> str | None:
     return next((found[name] for name in names if name in found), None)
 
 
-def make_trial(table: Table, roles: Roles, *, randomised: bool, logged: Mapping[str, float] | None = None) -> Trial:
+def make_trial(table: Table, roles: Roles, *, randomised: bool, scale: Scale | None = None) -> Trial:
     """Check a table against the roles of its columns.
 
     Parameters
@@ -169,7 +218,7 @@ def make_trial(table: Table, roles: Roles, *, randomised: bool, logged: Mapping[
     left_out = len(table.frame) - len(rows)
     notes = [say("{count} rows without arm, time or event are left out.", count=left_out)] if left_out else []
     x = encoder.matrix(frame)
-    return Trial(table.name, roles, arms, encoder, x, arm, time, event, tuple(notes), logged)
+    return Trial(table.name, roles, arms, encoder, x, arm, time, event, tuple(notes), scale)
 
 
 def _check_roles(table: Table, roles: Roles) -> None:
@@ -262,8 +311,8 @@ def balance(trial: Trial) -> Balance:
     """
     from scipy.stats import chi2
 
-    design = trial.design()
-    z = standardised(design, trial.x)
+    scaling = trial.scaling()
+    z = scaling(trial.x)
     means = np.array([z[trial.arm == k].mean(axis=0) for k in range(len(trial.arms))])
     sizes = np.bincount(trial.arm, minlength=len(trial.arms))
     centred = z - z.mean(axis=0)
@@ -273,7 +322,7 @@ def balance(trial: Trial) -> Balance:
     freedom = int(np.linalg.matrix_rank(covariance, hermitian=True)) * (len(trial.arms) - 1)
     spread = z.std(axis=0)
     largest = np.ptp(means, axis=0) / np.where(spread > 0, spread, 1.0)
-    worst = {name: float(largest[design.owner == k].max()) for k, name in enumerate(trial.encoder.names)}
+    worst = {name: float(largest[scaling.design.owner == k].max()) for k, name in enumerate(trial.encoder.names)}
     return Balance(tuple(sorted(worst.items(), key=lambda pair: -pair[1])), float(chi2.sf(distance, freedom)))
 
 
@@ -290,10 +339,20 @@ ACTG_AFTER = ("offtrt", "cd420", "cd820")
 """Recorded after assignment: never inputs."""
 ACTG_SAME = ("treat",)
 """The arm in other words."""
-ACTG_LOGGED = {"cd40": 20.0, "cd80": 50.0, "preanti": 30.0}
-ACTG_COVARIATES = ("age", "karnof", "symptom", "str2", "preanti", "cd40", "cd80")
+ACTG_SCALE = Scale({"cd40": 20.0, "cd80": 50.0}, {"cd80": "cd40"})
+"""Cell counts by their logarithm, and CD8 as the ratio of CD4 to CD8."""
+ACTG_COVARIATES = ("age", "karnof", "symptom", "preanti", "cd40", "cd80")
+ACTG_WORDS = {
+    "age": (say("Age"), say("years")),
+    "karnof": (say("Karnofsky score"), None),
+    "symptom": (say("Symptoms of HIV"), None),
+    "preanti": (say("Time on antiretroviral treatment before"), say("days")),
+    "cd40": (say("CD4 count"), say("cells/mm³")),
+    "cd80": (say("CD8 count"), say("cells/mm³")),
+}
+"""What each covariate is called, and its unit."""
 ACTG_VALUES = {
-    "age": (0.0, 120.0, False), "karnof": (0.0, 100.0, False), "symptom": (0.0, 1.0, True), "str2": (0.0, 1.0, True),
+    "age": (0.0, 120.0, False), "karnof": (0.0, 100.0, False), "symptom": (0.0, 1.0, True),
     "preanti": (0.0, 20_000.0, False), "cd40": (0.0, 5_000.0, False), "cd80": (0.0, 20_000.0, False),
 }  # fmt: skip
 """Lowest and highest possible value of each covariate, and whether only whole numbers are possible."""
@@ -316,4 +375,4 @@ def load_actg(path: Path) -> Trial:
     if gone:
         raise InputError("{file} must have the columns of ACTG 175, but {column} is missing", file=file.name,
                          column=gone[0])  # fmt: skip
-    return make_trial(table, ACTG_ROLES, randomised=True, logged=ACTG_LOGGED)
+    return make_trial(table, ACTG_ROLES, randomised=True, scale=ACTG_SCALE)

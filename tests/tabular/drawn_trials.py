@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from medai_core.tabular.survival import Sample
 from medai_core.tabular.tables import table_of
-from medai_core.tabular.trial import ACTG_LOGGED, ACTG_ROLES, Roles, Trial, make_trial
+from medai_core.tabular.trial import ACTG_ROLES, ACTG_SCALE, Roles, Trial, make_trial
 
 HORIZON = 730.0
 NO_DIFFERENCE, CROSSED, ONE_BETTER = "no difference", "crossed", "one better"
@@ -69,4 +69,4 @@ def drawn_actg(n: int, seed: int) -> pd.DataFrame:
 
 
 def actg_trial(n: int, seed: int) -> Trial:
-    return make_trial(table_of(drawn_actg(n, seed), "drawn"), ACTG_ROLES, randomised=True, logged=ACTG_LOGGED)
+    return make_trial(table_of(drawn_actg(n, seed), "drawn"), ACTG_ROLES, randomised=True, scale=ACTG_SCALE)

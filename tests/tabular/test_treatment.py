@@ -27,14 +27,17 @@ from medai_core.tabular.treatment_fit import drawn_patients, fit_treatment
 from medai_core.tabular.trial import (
     ACTG_ARMS,
     ACTG_COVARIATES,
+    ACTG_ROLES,
     ACTG_VALUES,
+    CLIP,
     Roles,
+    Scaling,
     Trial,
     load_actg,
     make_trial,
 )
 
-PATIENT = {"age": 40, "karnof": 90, "symptom": 0, "str2": 1, "preanti": 700, "cd40": 250, "cd80": 900}
+PATIENT = {"age": 40, "karnof": 90, "symptom": 0, "preanti": 700, "cd40": 250, "cd80": 900}
 OPTIONS = {"family": "cox_smooth", "resamples": 8, "repeats": 1}
 
 
@@ -196,8 +199,25 @@ def test_explanations_compare_with_patients_who_never_were():
     drawn_rows = drawn_patients(trial, 200, np.random.default_rng(0))
     assert not set(map(tuple, drawn_rows)) & set(map(tuple, trial.x))
     np.testing.assert_allclose(drawn_rows.mean(axis=0), trial.x.mean(axis=0), atol=0.35 * trial.x.std(axis=0).max())
-    pair = [ACTG_COVARIATES.index(name) for name in ("str2", "preanti")]
-    assert np.corrcoef(drawn_rows[:, pair].T)[0, 1] > 0.5  # who was treated before has a time of treatment
+    linked = make_trial(
+        table_of(drawn_actg(500, 0).assign(age=lambda each: each["cd40"] / 10 + each["age"] / 10)),
+        ACTG_ROLES, randomised=True,
+    )  # fmt: skip
+    pair = [ACTG_COVARIATES.index(name) for name in ("age", "cd40")]
+    both = [np.corrcoef(x[:, pair].T)[0, 1] for x in (linked.x, drawn_patients(linked, 400, np.random.default_rng(0)))]
+    assert both[0] > 0.8 and both[1] == pytest.approx(both[0], abs=0.1)
+
+
+def test_covariates_are_scaled_as_told():
+    trial = actg_trial(300, 0)
+    z = trial.scaling()(trial.x)
+    np.testing.assert_allclose(z.std(axis=0), 1, atol=0.1)
+    cd40, cd80 = (trial.x[:, ACTG_COVARIATES.index(name)] for name in ("cd40", "cd80"))
+    for name, wanted in (("cd40", np.log(cd40 + 20)), ("cd80", np.log((cd40 + 20) / (cd80 + 50)))):
+        near = np.abs(z[:, ACTG_COVARIATES.index(name)]) < CLIP
+        assert np.corrcoef(z[near, ACTG_COVARIATES.index(name)], wanted[near])[0, 1] == pytest.approx(1)
+    stored = json.loads(json.dumps(trial.scaling().to_dict()))
+    np.testing.assert_allclose(Scaling.from_dict(stored)(trial.x), z)
 
 
 # --------------------------------------------------------------------------- bundle, figures, command line
@@ -325,14 +345,14 @@ def test_treat_without_json_is_readable(shipped, tmp_path, capsys):
     drawn_actg(2, 3).to_csv(tmp_path / "a", index=False)
     assert cli.main(["treat", str(tmp_path / "a")]) == 0
     first, _ = capsys.readouterr().out.splitlines()
-    assert first.startswith("row 0: event-free at 2 years: arm 0 0.") and first.endswith("; recommended: None")
+    assert first.startswith("row 0: event-free at 2 years: arm 0 0.") and first.endswith("; recommended: none")
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
         (b"", "The file is empty."),
-        (b"age,cd40\n1,2\n", "The rows lack 5 of the columns the model reads: karnof, symptom, str2, preanti, cd80."),
+        (b"age,cd40\n1,2\n", "The rows lack 4 of the columns the model reads: karnof, symptom, preanti, cd80."),
         (b"\x00\x01\x02", "The file is no text table"),
         ((",".join([*ACTG_COVARIATES, "age"]) + "\n").encode(), "The column name age repeats."),
     ],
