@@ -27,7 +27,7 @@ from medai_core.artifacts import (
 from medai_core.errors import ArtifactError, InputError
 from medai_core.settings import settings
 from medai_core.tabular import results
-from medai_core.tabular.compare import Study
+from medai_core.tabular.compare import Study, data_of
 from medai_core.tabular.encoder import Design, Encoder
 from medai_core.tabular.fitting import Blend, Member
 from medai_core.tabular.importance import stability
@@ -39,12 +39,14 @@ from medai_core.tabular.models import (
     LINEAR,
     NETWORK,
     ORDER,
+    Linear,
     boosting_of,
     forest_of,
     kernel_of,
     linear_of,
 )
-from medai_core.tabular.problem import BINARY, CLASSES, VALUE
+from medai_core.tabular.problem import BINARY, SURVIVAL, TASKS, VALUE
+from medai_core.tabular.time_to_event import Baseline, horizon_of
 
 Matrix = NDArray[np.float64]
 
@@ -100,7 +102,7 @@ def save_study(
         "format": FORMAT, "version": card["version"], "task": problem.plan.task, "target": problem.plan.target,
         "labels": list(problem.labels), "features": problem.encoder.to_list(), "families": stored, "best": best,
         "coverage": COVERAGE, "widths": {name: width_of(study, name) for name in study.families}, "seed": study.seed,
-        "group": problem.plan.group, "unlikeness": _unlikeness(study),
+        "group": problem.plan.group, "unlikeness": _unlikeness(study), "times": _times(study),
     }  # fmt: skip
     rows = results.leaderboard(study) if figures is None else figures
     document = {**_document(study, best, rows), **(more or {})}
@@ -108,7 +110,7 @@ def save_study(
     if study.unlikeness is not None:
         networks["unlikeness"] = study.unlikeness.model
     held = {name: results.answers(study, name).mean(axis=0).astype(np.float32) for name in study.families}
-    arrays = {BACKGROUND: {"x": study.background}, HELD: {"outcome": problem.y, **held}}
+    arrays = {BACKGROUND: {"x": study.background}, HELD: {"outcome": data_of(problem).y, **held}}
     return save_bundle(
         folder, networks, card, constants, document, arrays, _texts(named), _estimators(named), max_mb
     )  # fmt: skip
@@ -130,6 +132,8 @@ def _stored(member: Member) -> dict[str, Any]:
     found |= {"scale": member.scale, "bias": member.bias}
     if hasattr(member.learner, "design"):
         found["design"] = member.learner.design.to_dict()
+    if member.family == LINEAR and member.learner.estimator is None:
+        found["coef"] = member.learner.coef
     if member.family == NETWORK:
         found |= {"shift": member.learner.shift, "stretch": member.learner.stretch}
     if member.family == KERNEL:
@@ -156,7 +160,7 @@ def _texts(named: Mapping[str, Member]) -> dict[str, str]:
 def _estimators(named: Mapping[str, Member]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, member in named.items():
-        if member.family == LINEAR:
+        if member.family == LINEAR and member.learner.estimator is not None:
             found[name] = member.learner.estimator
         elif member.family == FOREST:
             found[name] = member.learner.model
@@ -165,11 +169,27 @@ def _estimators(named: Mapping[str, Member]) -> dict[str, Any]:
     return found
 
 
+def _times(study: Study) -> dict[str, Any] | None:
+    """Of times to an event: the horizon, and each family's baseline from held-out rows."""
+    if study.problem.plan.task != SURVIVAL:
+        return None
+    y = data_of(study.problem).y
+    baselines = {name: Baseline.fit(study.held[name].mean(axis=0)[:, 0], y).to_dict() for name in study.families}
+    return {
+        "event": study.problem.plan.event,
+        "seen": study.problem.plan.positive,
+        "horizon": horizon_of(y),
+        "baselines": baselines,
+    }
+
+
 def width_of(study: Study, family: str) -> float:
     """What makes sets or intervals hold the truth in nine of ten: see :func:`calibration.conformal_threshold`.
 
-    Of a number: the quantile of the held-out absolute error.
+    Of a number: the quantile of the held-out absolute error. Of times to an event there is none.
     """
+    if study.problem.plan.task == SURVIVAL:
+        return 0.0
     found, y = results.answers(study, family).mean(axis=0), study.problem.y
     if study.problem.plan.task == VALUE:
         rank = min(len(y), int(np.ceil((len(y) + 1) * COVERAGE)))
@@ -246,6 +266,8 @@ def _learner(bundle: Bundle, name: str, stored: Mapping[str, Any]) -> Any:
 
         return boosting_of(lightgbm.Booster(model_str=load_text(bundle, f"{name}.txt")))
     design = Design.from_dict(stored["design"])
+    if family == LINEAR and "coef" in stored:
+        return Linear(design, np.array(stored["coef"], float), np.zeros(1), None)
     if family == LINEAR:
         return linear_of(load_estimator(bundle, name), design)
     if family == KERNEL:
@@ -270,7 +292,7 @@ def load_unlikeness(bundle: Bundle) -> Any:
 def check_bundle(bundle: Bundle) -> None:
     """Raise ArtifactError unless this is a table model that can be read here."""
     known = bundle.preprocessing
-    if known.get("format") != FORMAT or known.get("task") not in (BINARY, CLASSES, VALUE) or "features" not in known:
+    if known.get("format") != FORMAT or known.get("task") not in TASKS or "features" not in known:
         raise ArtifactError("The bundle {bundle} is no table model of format {format}", bundle=bundle.id, format=FORMAT)
 
 

@@ -29,8 +29,9 @@ from medai_core.tabular.fitting import (
     inner_folds,
     never,
 )
-from medai_core.tabular.models import BLEND, NETWORK, ORDER, Data
+from medai_core.tabular.models import BLEND, NETWORK, ORDER, Data, families_for
 from medai_core.tabular.problem import BINARY, CLASSES, Problem
+from medai_core.tabular.time_to_event import signed
 
 if TYPE_CHECKING:
     from medai_core.tabular.network_fit import Unlikeness
@@ -113,7 +114,8 @@ class Study:
 def data_of(problem: Problem) -> Data:
     """The rows of a problem as learners take them."""
     classes = len(problem.labels) if problem.plan.task in (BINARY, CLASSES) else 0
-    return Data(problem.x, problem.y, problem.groups, problem.plan.task, classes, problem.encoder)
+    y = problem.y if problem.event is None else signed(problem.y, problem.event)
+    return Data(problem.x, y, problem.groups, problem.plan.task, classes, problem.encoder)
 
 
 def default_folds(problem: Problem) -> int:
@@ -122,6 +124,8 @@ def default_folds(problem: Problem) -> int:
     count = 10 if n < 1_000 else 5 if n < 20_000 else 3
     if problem.labels:
         count = min(count, int(np.bincount(problem.y).min()))
+    if problem.event is not None:
+        count = min(count, int(problem.event.sum()), 5)
     if problem.groups is not None:
         count = min(count, len(np.unique(problem.groups)))
     return max(2, count)
@@ -142,7 +146,8 @@ def compare(
     Parameters
     ----------
     families : sequence of str
-        Of ``logistic svm forest boosting network blend``; ``blend`` averages those explained exactly.
+        Of ``logistic svm forest boosting network blend``; ``blend`` averages those explained exactly. Those that
+        cannot do the task are passed over.
     folds : int, optional
         See :func:`default_folds`.
     repeats : int
@@ -161,7 +166,7 @@ def compare(
     InputError
         If a family is unknown, or the blend has fewer than two models to average.
     """
-    wanted = _checked(families)
+    wanted = _checked(families, problem.plan.task)
     data, count = data_of(problem), folds or default_folds(problem)
     fold = np.array([folds_of(data.y, data.groups, count, seed + r, data.task) for r in range(repeats)])
     study = Study(problem, seed, fold, _background(problem, seed))
@@ -175,12 +180,14 @@ def compare(
     return study
 
 
-def _checked(families: Sequence[str]) -> list[str]:
+def _checked(families: Sequence[str], task: str) -> list[str]:
     unknown = [name for name in families if name not in ORDER]
     if unknown or not families:
         raise InputError("`families` must be some of {known}, got {got}", known=", ".join(ORDER),
                          got=", ".join(unknown) or "none")  # fmt: skip
-    wanted = [name for name in ORDER if name in families]
+    wanted = [name for name in families_for(task) if name in families]
+    if not wanted:
+        raise InputError("For this task `families` must be some of {known}", known=", ".join(families_for(task)))
     if BLEND in wanted and len([name for name in wanted if name not in (BLEND, NETWORK)]) < 2:
         if len(wanted) <= 2 and NETWORK not in wanted:
             raise InputError("An average needs at least two other models, the network not counted.")

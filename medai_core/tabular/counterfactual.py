@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from medai_core.errors import InputError
 from medai_core.tabular.columns import CATEGORY
 from medai_core.tabular.encoder import Encoder, Feature, Rows
-from medai_core.tabular.problem import BINARY, VALUE
+from medai_core.tabular.problem import BINARY, SURVIVAL, VALUE
 from medai_core.tabular.risk_model import RiskModel
 
 Matrix = NDArray[np.float64]
@@ -135,7 +135,7 @@ def _other(model: RiskModel, x: Matrix, family: str | None) -> Goal:
     if model.task == VALUE:
         raise InputError("A number needs a goal: the value to be passed.")
     found = np.atleast_1d(model.answer(x[None], family)[0])
-    if model.task == BINARY:
+    if model.task in (BINARY, SURVIVAL):
         return Goal(model.labels[0] if found[0] >= 0.5 else model.labels[1])
     return Goal(model.labels[int(np.argsort(-found)[1])])
 
@@ -188,6 +188,9 @@ class _Search:
     def margins(self, rows: Matrix) -> Matrix:
         """How far rows are past the goal, (N,)."""
         link = self.model.member(self.family).link(rows)
+        if self.model.task == SURVIVAL:
+            event = np.asarray(self.model.answer(rows, self.family))
+            return (event if self.goal.label == self.model.labels[1] else 1 - event) - self.goal.threshold
         if self.model.task == VALUE:
             return (link[:, 0] - self.goal.threshold) * (1 if self.upwards else -1)
         place = self.model.labels.index(self.goal.label or "")

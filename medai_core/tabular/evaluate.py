@@ -13,10 +13,11 @@ from medai_core import metrics
 from medai_core.artifacts import Bundle, read_bundle
 from medai_core.errors import InputError
 from medai_core.tabular.breast_cancer import read_breast_cancer
-from medai_core.tabular.problem import BINARY, VALUE, as_levels
+from medai_core.tabular.problem import BINARY, SURVIVAL, VALUE, as_levels
 from medai_core.tabular.results import metrics_of
 from medai_core.tabular.risk_model import RiskModel, load_risk_model
 from medai_core.tabular.tables import Table, read_table
+from medai_core.tabular.time_to_event import signed
 
 Matrix = NDArray[np.float64]
 Figures = list[dict[str, Any]]
@@ -100,8 +101,15 @@ def measured(model: RiskModel, table: Table, split: str) -> Figures:
 
 
 def _outcomes(model: RiskModel, frame: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Class numbers or values, and which rows have one the model knows."""
+    """Class numbers, values or signed times, and which rows have one the model knows."""
     series = frame[model.target]
+    if model.task == SURVIVAL:
+        times = model.bundle.preprocessing["times"]
+        if times["event"] not in frame:
+            raise InputError("The table has no column {column}.", column=times["event"])
+        seen, values = frame[times["event"]], series.to_numpy(dtype=float, na_value=np.nan)
+        known = np.isfinite(values) & seen.notna().to_numpy() & ~(values < 0)
+        return signed(np.where(known, values, 0.0), (as_levels(seen) == times["seen"]).to_numpy()), known
     if model.task == VALUE:
         values = series.to_numpy(dtype=float, na_value=np.nan)
         return values, np.isfinite(values)
@@ -113,7 +121,7 @@ def _outcomes(model: RiskModel, frame: Any) -> tuple[NDArray[Any], NDArray[np.bo
 def _rows(
     model: RiskModel, family: str, x: Matrix, y: NDArray[Any], groups: NDArray[Any] | None, split: str
 ) -> Iterator[dict[str, Any]]:
-    found = model.answer(x, family)
+    found = model.member(family).link(x)[:, 0] if model.task == SURVIVAL else model.answer(x, family)
     for metric, function in _figures(model).items():
         interval = metrics.bootstrap(function, found, y, groups=groups, n=RESAMPLES if len(y) < 5_000 else 200)
         yield {"metric": f"{metric}, {family}", **interval.to_dict(), "n": len(y), "split": split}

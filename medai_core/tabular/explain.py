@@ -21,7 +21,7 @@ from medai_core.errors import InputError, Message, say
 from medai_core.tabular.encoder import Encoder
 from medai_core.tabular.fitting import Blend, Member, probabilities
 from medai_core.tabular.models import Kernel, Linear, Trees
-from medai_core.tabular.problem import BINARY, CLASSES
+from medai_core.tabular.problem import BINARY, CLASSES, SURVIVAL
 from medai_core.tabular.shap_kernel import KernelShap
 from medai_core.tabular.shap_trees import TreeShap
 
@@ -30,12 +30,13 @@ if TYPE_CHECKING:
 
 Matrix = NDArray[np.float64]
 
-LOG_ODDS, LOGIT, PROBABILITY, UNITS = "log-odds", "logit", "probability", "value"
+LOG_ODDS, LOGIT, PROBABILITY, UNITS, LOG_HAZARD = "log-odds", "logit", "probability", "value", "log hazard"
 LINKS = {
     LOG_ODDS: say("Log-odds of the probability"),
     LOGIT: say("Logit of the class"),
     PROBABILITY: say("Probability"),
     UNITS: say("Units of the target"),
+    LOG_HAZARD: say("Logarithm of the hazard of the event"),
 }
 METHODS = {
     "linear": say("coefficients times distance from the mean (exact)"),
@@ -62,7 +63,8 @@ class Explanation:
     output : int
         The class explained; 1, the positive one, of two; 0 of a number.
     link : str
-        ``log-odds``, ``logit``, ``probability`` or ``value``: the scale of all values here, see :data:`LINKS`.
+        ``log-odds``, ``logit``, ``probability``, ``value`` or ``log hazard``: the scale of all values here, see
+        :data:`LINKS`.
     encoder : Encoder
         Names, units and levels of the features.
     x : Matrix, shape (N, D)
@@ -245,7 +247,7 @@ class Explainer:
 
     def __init__(self, member: Member, background: Matrix, encoder: Encoder, task: str) -> None:
         self.member, self.background, self.encoder, self.task = member, background, encoder, task
-        self.link = {BINARY: LOG_ODDS, CLASSES: LOGIT}.get(task, UNITS)
+        self.link = {BINARY: LOG_ODDS, CLASSES: LOGIT, SURVIVAL: LOG_HAZARD}.get(task, UNITS)
         self._raw = _exact(member.learner, background)
         self._costs: dict[tuple[bool, bool], float] = {}
 

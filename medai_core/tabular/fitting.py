@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from medai_core.calibration import VectorScaling
 from medai_core.tabular.models import BLEND, FAMILIES, NETWORK, Config, Data, Learner
-from medai_core.tabular.problem import BINARY, VALUE
+from medai_core.tabular.problem import BINARY, SURVIVAL, VALUE
+from medai_core.tabular.time_to_event import partial_loss, slope_of
 
 Matrix = NDArray[np.float64]
 HELD_OUT_ROWS = 10_000
@@ -53,7 +54,7 @@ class Member:
     scale, bias : NDArray, shape (K,)
         Turn raw scores into what :meth:`link` gives.
     loss : float
-        Of the chosen settings on rows held out inside the training rows: log loss, or mean squared error.
+        Of the chosen settings on rows held out inside the training rows, see :func:`loss_of`.
     """
 
     family: str
@@ -64,7 +65,7 @@ class Member:
     loss: float
 
     def link(self, x: Matrix) -> Matrix:
-        """Calibrated log-odds (N, 1) of two classes, logits (N, K) of more, or values (N, 1)."""
+        """Calibrated log-odds (N, 1) of two classes, logits (N, K) of more, values or log hazards (N, 1)."""
         return self.learner.scores(x) * self.scale + self.bias
 
 
@@ -99,17 +100,19 @@ class Blend:
 
 
 def probabilities(link: Matrix, task: str) -> Matrix:
-    """From links (N, K) to probabilities: of the positive class (N,), or of each class (N, K); values as they are."""
+    """From links (N, K) to probabilities: of the positive class (N,), or of each class (N, K); others as they are."""
     if task == BINARY:
         return 1 / (1 + np.exp(-np.clip(link[:, 0], -60, 60)))
-    if task == VALUE:
+    if task in (VALUE, SURVIVAL):
         return link[:, 0]
     shifted = np.exp(link - link.max(axis=1, keepdims=True))
     return shifted / shifted.sum(axis=1, keepdims=True)
 
 
 def loss_of(link: Matrix, y: NDArray[Any], task: str) -> float:
-    """Log loss, or mean squared error, of links (N, K)."""
+    """Log loss, mean squared error, or negative log partial likelihood, of links (N, K)."""
+    if task == SURVIVAL:
+        return partial_loss(link[:, 0], y)
     if task == VALUE:
         return float(np.mean((link[:, 0] - y) ** 2))
     if task == BINARY:
@@ -149,6 +152,8 @@ def folds_of(y: NDArray[Any], groups: NDArray[np.intp] | None, count: int, seed:
 
 
 def _strata(y: NDArray[Any], task: str) -> NDArray[np.intp]:
+    if task == SURVIVAL:
+        return (y > 0).astype(np.intp)
     if task != VALUE:
         return y.astype(np.intp)
     edges = np.unique(np.quantile(y, np.linspace(0, 1, 11)[1:-1]))
@@ -226,7 +231,9 @@ def _member(tried: Tried, learner: Learner) -> Member:
 
 def link_of(scores: Matrix, y: NDArray[Any], task: str) -> tuple[Matrix, Matrix]:
     """Scale and bias (K,) that calibrate raw scores: Platt's for two classes, vector scaling for more, none for
-    numbers."""
+    numbers, the slope of a Cox regression for times."""
+    if task == SURVIVAL:
+        return np.array([slope_of(scores[:, 0], y)]), np.zeros(1)
     if task == VALUE:
         return np.ones(1), np.zeros(1)
     if task == BINARY:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from medai_core.errors import Message, say
 from medai_core.tabular.encoder import Design, Encoder
-from medai_core.tabular.problem import BINARY, CLASSES, VALUE
+from medai_core.tabular.problem import BINARY, CLASSES, SURVIVAL, VALUE
+from medai_core.tabular.time_to_event import cox_objective, fit_cox
 from medai_core.tabular.trees import TreeTable, from_booster, from_forest
 
 Matrix = NDArray[np.float64]
@@ -28,6 +29,7 @@ LARGE = 5_000
 """From this many rows on, fewer settings are tried."""
 SVM_ROWS = 4_000
 FOREST_ROWS = 20_000
+TREES = 100
 FEW_ROWS = 256
 """Up to so many rows the trees' arrays answer faster than the libraries."""
 
@@ -40,7 +42,7 @@ class Data:
     ----------
     x : Matrix, shape (N, D)
     y : NDArray, shape (N,)
-        Class numbers, or values.
+        Class numbers, or values; of times to an event as :func:`~medai_core.tabular.time_to_event.signed` gives them.
     groups : NDArray[np.intp] or None, shape (N,)
     task : str
     classes : int
@@ -78,7 +80,7 @@ class Learner(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Linear:
-    """``design(x) @ coef.T + intercept`` (logistic or ridge regression)."""
+    """``design(x) @ coef.T + intercept``: logistic, ridge or Cox regression, the last without its estimator."""
 
     design: Design
     coef: Matrix  # (K, M)
@@ -155,11 +157,14 @@ def _linear_candidates(data: Data) -> list[Config]:
 
 
 def fit_linear(config: Config, data: Data, seed: int) -> Linear:
-    """Logistic regression for classes, ridge regression for numbers."""
+    """Logistic regression for classes, ridge regression for numbers, Cox regression for times."""
     from sklearn.linear_model import LogisticRegression, Ridge
 
     design = Design.fit(data.x, data.encoder, config["logs"])
     z = design(data.x)
+    if data.task == SURVIVAL:
+        # Its coefficients alone are kept: the estimator holds every training patient's time.
+        return Linear(design, np.atleast_2d(fit_cox(z, data.y, config["c"]).coef_), np.zeros(1), None)
     if data.task == VALUE:
         model = Ridge(alpha=1.0 / config["c"]).fit(z, data.y)
         return linear_of(model, design)
@@ -215,17 +220,17 @@ def kernel_of(models: tuple[Any, ...], design: Design) -> Kernel:
 
 def _forest_candidates(data: Data) -> list[Config]:
     if len(data.y) >= LARGE:
-        return [{"features": 0.3, "leaf": max(5, len(data.y) // 2000)}]
-    return [{"features": features, "leaf": leaf} for features in ("sqrt", 0.3) for leaf in (1, 3)]
+        return [{"features": 0.3, "leaf": max(5, len(data.y) // 2000), "trees": TREES}]
+    return [{"features": features, "leaf": leaf, "trees": TREES} for features in ("sqrt", 0.3) for leaf in (1, 3)]
 
 
 def fit_forest(config: Config, data: Data, seed: int) -> Trees:
-    """A random forest of 100 trees, at most eight questions deep."""
+    """A random forest, its trees at most eight questions deep (ten for numbers)."""
     from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
     kind = RandomForestRegressor if data.task == VALUE else RandomForestClassifier
     forest = kind(
-        100, max_depth=8 if data.task != VALUE else 10, max_features=config["features"],
+        config["trees"], max_depth=8 if data.task != VALUE else 10, max_features=config["features"],
         min_samples_leaf=config["leaf"], max_samples=min(len(data.y), FOREST_ROWS), n_jobs=-1, random_state=seed,
     )  # fmt: skip
     return forest_of(forest.fit(data.x, data.y))
@@ -255,9 +260,10 @@ def fit_boosting(config: Config, data: Data, seed: int) -> Trees:
     """Gradient-boosted trees of LightGBM."""
     import lightgbm
 
-    objective = {BINARY: "binary", CLASSES: "multiclass", VALUE: "regression"}[data.task]
+    objectives = {BINARY: "binary", CLASSES: "multiclass", VALUE: "regression", SURVIVAL: cox_objective}
     settings = {
-        "objective": objective, "num_leaves": config["leaves"], "max_depth": 8, "learning_rate": config["rate"],
+        "objective": objectives[data.task], "num_leaves": config["leaves"], "max_depth": 8,
+        "learning_rate": config["rate"],
         "min_data_in_leaf": 5 if len(data.y) < LARGE else 20, "bagging_fraction": 0.8, "bagging_freq": 1,
         "feature_fraction": 0.6, "lambda_l2": 1.0, "seed": seed, "deterministic": True, "force_row_wise": True,
         "verbosity": -1,
@@ -295,10 +301,16 @@ TITLES: Mapping[str, Message] = {
     NETWORK: say("Neural network"),
     BLEND: say("Average of the models"),
 }
-LINEAR_TITLE_OF_NUMBERS = say("Linear regression")
+LINEAR_TITLES = {VALUE: say("Linear regression"), SURVIVAL: say("Cox regression")}
 ORDER = (LINEAR, KERNEL, FOREST, BOOSTING, NETWORK, BLEND)
+OF_TIMES = (LINEAR, BOOSTING, BLEND)
 
 
 def title_of(family: str, task: str) -> Message:
     """A family's name for people."""
-    return LINEAR_TITLE_OF_NUMBERS if family == LINEAR and task == VALUE else TITLES[family]
+    return LINEAR_TITLES.get(task, TITLES[family]) if family == LINEAR else TITLES[family]
+
+
+def families_for(task: str) -> tuple[str, ...]:
+    """Families that can do a task."""
+    return OF_TIMES if task == SURVIVAL else ORDER

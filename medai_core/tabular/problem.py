@@ -39,7 +39,7 @@ class Plan:
     features : tuple[str, ...]
         Columns to predict from.
     positive : str or None
-        Of a binary target: the value whose probability is given.
+        Of a binary target: the value whose probability is given; of an event: the value that says it was seen.
     group : str or None
         Column that says which rows are of one patient.
     event : str or None
@@ -162,6 +162,8 @@ def prepare(table: Table, plan: Plan) -> Problem:
         One sentence: too few rows, one value only, a class too small, nothing to predict from.
     """
     _check_plan(table, plan)
+    if plan.event and plan.positive is None:
+        plan = replace(plan, positive=positive_of(table[plan.event]))
     known = table.frame[plan.target].notna().to_numpy()
     if plan.event:
         known &= table.frame[plan.event].notna().to_numpy()
@@ -251,8 +253,7 @@ def _events(table: Table, plan: Plan, rows: NDArray[np.intp], times: NDArray[np.
     if column.distinct != 2:
         raise InputError("The event {column} must have two values, got {count}.", column=column.name,
                          count=column.distinct)  # fmt: skip
-    positive = plan.positive if plan.positive is not None else positive_of(column)
-    seen = (as_levels(table.frame[column.name].iloc[rows]) == positive).to_numpy()
+    seen = (as_levels(table.frame[column.name].iloc[rows]) == plan.positive).to_numpy()
     if seen.sum() < FEWEST_OF_A_CLASS:
         raise InputError("At least {least} events are needed, got {count}.", least=FEWEST_OF_A_CLASS,
                          count=int(seen.sum()))  # fmt: skip

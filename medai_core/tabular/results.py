@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from medai_core import calibration, metrics
 from medai_core.errors import InputError
 from medai_core.metrics import Interval
-from medai_core.tabular.compare import Study
-from medai_core.tabular.fitting import probabilities
-from medai_core.tabular.problem import BINARY, VALUE
+from medai_core.tabular import time_to_event
+from medai_core.tabular.compare import Study, data_of
+from medai_core.tabular.fitting import loss_of, probabilities
+from medai_core.tabular.problem import BINARY, SURVIVAL, VALUE
 
 Matrix = NDArray[np.float64]
 Figures = list[dict[str, Any]]
@@ -23,12 +24,11 @@ SMALLEST_CELL = 20
 SMALLEST_CLASS = 5
 CURVE_POINTS = 200
 
-LEAD = {BINARY: "AUC", "classes": "log loss", VALUE: "mean absolute error"}
 LOWER_IS_BETTER = ("log loss", "Brier score", "mean absolute error", "root mean squared error")
 
 
 def answers(study: Study, family: str) -> Matrix:
-    """Held-out probabilities (R, N) or (R, N, K), or values (R, N)."""
+    """Held-out probabilities (R, N) or (R, N, K), or values or log hazards (R, N)."""
     return np.array([probabilities(links, study.problem.plan.task) for links in study.held[family]])
 
 
@@ -50,6 +50,8 @@ def metrics_of(task: str) -> dict[str, Callable[[Matrix, NDArray[Any]], float]]:
             "root mean squared error": lambda p, y: float(np.sqrt(np.mean((p - y) ** 2))),
             "R squared": lambda p, y: float(1 - np.mean((p - y) ** 2) / y.var()) if y.var() else float("nan"),
         }
+    if task == SURVIVAL:
+        return dict(time_to_event.FIGURES)
     return {
         "log loss": _log_loss,
         "accuracy": metrics.accuracy,
@@ -70,9 +72,9 @@ def _mean_auc(p: Matrix, y: NDArray[Any]) -> float:
 def figures(study: Study, family: str, split: str = "held-out folds", resamples: int | None = None) -> Figures:
     """All figures of one family, each the mean over repeats, with 95 % bootstrap intervals over patients."""
     found, problem = answers(study, family), study.problem
-    rows = []
+    y, rows = data_of(problem).y, []
     for metric, function in metrics_of(problem.plan.task).items():
-        interval = over_repeats(function, found, problem.y, problem.groups, resamples)
+        interval = over_repeats(function, found, y, problem.groups, resamples)
         rows.append({"metric": metric, "family": family, **interval.to_dict(), "n": len(problem.y), "split": split})
     return rows
 
@@ -132,7 +134,7 @@ def _ranked(every: Mapping[str, Figures]) -> list[str]:
 
 
 def best_family(study: Study) -> str:
-    """The family with the lowest held-out loss: log loss, or squared error.
+    """The family with the lowest held-out loss, see :func:`~medai_core.tabular.fitting.loss_of`.
 
     Raises
     ------
@@ -141,11 +143,10 @@ def best_family(study: Study) -> str:
     """
     if not study.families:
         raise InputError("No model was complete when the training was stopped.")
-    task, y = study.problem.plan.task, study.problem.y
+    task, y = study.problem.plan.task, data_of(study.problem).y
 
     def loss(family: str) -> float:
-        found = answers(study, family)
-        return float(np.mean([np.mean((p - y) ** 2) if task == VALUE else _log_loss(p, y) for p in found]))
+        return float(np.mean([loss_of(links, y, task) for links in study.held[family]]))
 
     return min(study.families, key=loss)
 
@@ -162,7 +163,7 @@ def outcome_of(study: Study, family: str, output: int = 1) -> tuple[Matrix, NDAr
         If the task has no classes.
     """
     task = study.problem.plan.task
-    if task == VALUE or not study.problem.labels:
+    if not study.problem.labels:
         raise InputError("Only classes have such curves, not the task {task}", task=task)
     found = answers(study, family).mean(axis=0)
     return (found, study.problem.y == 1) if task == BINARY else (found[:, output], study.problem.y == output)
@@ -269,26 +270,26 @@ def subgroups(study: Study, family: str, resamples: int = 300) -> Figures:
         ``column``, ``group``, ``n``, ``suppressed``, ``metric``, ``value``, ``low``, ``high`` (None where suppressed).
     """
     problem, found = study.problem, answers(study, family)
-    shown = list(metrics_of(problem.plan.task).items())[: 1 if problem.plan.task == VALUE else 2]
+    shown, y = list(metrics_of(problem.plan.task).items())[: 2 if problem.labels else 1], data_of(problem).y
     rows: Figures = []
     for column, strata in problem.strata.items():
         for group in np.unique(strata):
             mine = strata == group
-            small = _is_small(problem.y[mine], problem.groups, mine, problem.labels)
+            small = _is_small(y[mine], problem.groups, mine, problem.plan.task)
             for metric, function in shown:
                 row = {"column": column, "group": str(group), "n": int(mine.sum()), "suppressed": small}
                 row |= {"metric": metric, "value": None, "low": None, "high": None}
                 if not small:
                     groups = None if problem.groups is None else problem.groups[mine]
-                    row |= over_repeats(function, found[:, mine], problem.y[mine], groups, resamples).to_dict()
+                    row |= over_repeats(function, found[:, mine], y[mine], groups, resamples).to_dict()
                 rows.append(row)
     return rows
 
 
-def _is_small(
-    y: NDArray[Any], groups: NDArray[np.intp] | None, mine: NDArray[np.bool_], labels: tuple[str, ...]
-) -> bool:
+def _is_small(y: NDArray[Any], groups: NDArray[np.intp] | None, mine: NDArray[np.bool_], task: str) -> bool:
     patients = len(y) if groups is None else len(np.unique(groups[mine]))
     if patients < SMALLEST_CELL:
         return True
-    return bool(labels) and int(np.bincount(y, minlength=len(labels)).min()) < SMALLEST_CLASS
+    if task == SURVIVAL:
+        return int((y > 0).sum()) < SMALLEST_CLASS
+    return task != VALUE and int(np.unique(y, return_counts=True)[1].min()) < SMALLEST_CLASS

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from medai_core import registry
 from medai_core.artifacts import Bundle, load_arrays
 from medai_core.calibration import prediction_set
-from medai_core.errors import Message, say
+from medai_core.errors import InputError, Message, say
 from medai_core.tabular.bundles import (
     HELD,
     background_of,
@@ -34,9 +34,11 @@ from medai_core.tabular.encoder import Encoder, Rows
 from medai_core.tabular.explain import Explainer, Explanation
 from medai_core.tabular.fitting import Member, probabilities
 from medai_core.tabular.models import BLEND, NETWORK
-from medai_core.tabular.problem import BINARY, VALUE
+from medai_core.tabular.problem import BINARY, SURVIVAL, VALUE
+from medai_core.tabular.time_to_event import Baseline
 
 Matrix = NDArray[np.float64]
+FREE, EVENT = "free", "event"
 UNLIKE = 0.99
 """From this share on a row is called unlike the training rows."""
 
@@ -100,10 +102,12 @@ class RiskModel:
     Attributes
     ----------
     task : str
-        ``binary``, ``classes`` or ``number``.
+        ``binary``, ``classes``, ``number`` or ``time_to_event``.
     target : str
     labels : tuple[str, ...]
-        Of two the second is the positive one.
+        Of two the second is the positive one. Of ``time_to_event`` ``free`` and ``event``: by the horizon.
+    horizon : float or None
+        Of ``time_to_event``: the time whose probability is given, in the target's unit.
     encoder : Encoder
         The features, with units, ranges and levels.
     families : tuple[str, ...]
@@ -116,7 +120,9 @@ class RiskModel:
         check_bundle(bundle)
         constants = bundle.preprocessing
         self.bundle, self.task, self.target = bundle, str(constants["task"]), str(constants["target"])
-        self.labels = tuple(constants["labels"])
+        times = constants.get("times")
+        self.horizon = float(times["horizon"]) if times else None
+        self.labels = tuple(constants["labels"]) if times is None else (FREE, EVENT)
         self.encoder: Encoder = encoder_of(bundle)
         self.families = families_of(bundle)
         self.best = str(constants["best"])
@@ -145,7 +151,26 @@ class RiskModel:
 
     def answer(self, x: Matrix, family: str | None = None) -> Matrix:
         """Probability of the positive label (N,), of each label (N, K), or values (N,), of encoded rows (N, D)."""
-        return probabilities(self.member(family).link(x), self.task)
+        link = self.member(family).link(x)
+        if self.horizon is not None:
+            return 1 - self._baseline(family).event_free(link[:, 0], np.array([self.horizon]))[:, 0]
+        return probabilities(link, self.task)
+
+    def _baseline(self, family: str | None) -> Baseline:
+        return Baseline.from_dict(self.bundle.preprocessing["times"]["baselines"][family or self.best])
+
+    def event_free(self, rows: Rows, times: Matrix, family: str | None = None) -> Matrix:
+        """Probability (N, T) of being free of the event after each time; of ``time_to_event`` alone.
+
+        Raises
+        ------
+        InputError
+            If the model predicts something else.
+        """
+        if self.horizon is None:
+            raise InputError("Only models of times to an event have such curves, not the task {task}", task=self.task)
+        link = self.member(family).link(self.read(rows)[0])[:, 0]
+        return self._baseline(family).event_free(link, np.asarray(times, float))
 
     def predict(self, rows: Rows, family: str | None = None, *, unlikeness: bool = False) -> list[Prediction]:
         """Answer for rows.
@@ -186,8 +211,10 @@ class RiskModel:
         if self.task == VALUE:
             value = float(found)
             return Prediction(family, {}, None, value, (), (value - width, value + width), is_unlike, **rest)
-        shares = np.array([1 - found, found]) if self.task == BINARY else np.asarray(found)
-        admitted = tuple(self.labels[k] for k in prediction_set(shares, width))
+        shares = np.array([1 - found, found]) if np.ndim(found) == 0 else np.asarray(found)
+        # No promise can be made of times: for many rows nobody knows what happened by the horizon.
+        sets = () if self.task == SURVIVAL else prediction_set(shares, width)
+        admitted = tuple(self.labels[k] for k in sets)
         named = {label: float(share) for label, share in zip(self.labels, shares, strict=True)}
         label = max(named, key=named.__getitem__)
         return Prediction(family, named, label, None, admitted, None, len(admitted) > 1 or is_unlike, **rest)
@@ -267,10 +294,10 @@ class RiskModel:
         -------
         answers : Matrix, shape (N,)
         outcomes : NDArray, shape (N,)
-            Boolean, or the values of a number.
+            Boolean; the values of a number; of times to an event log hazards and signed times.
         """
         found, outcome = np.asarray(self._held[family or self.best], float), self._held["outcome"]
-        if self.task == VALUE:
+        if self.task in (VALUE, SURVIVAL):
             return found, outcome
         place = 1 if label is None and self.task == BINARY else self.labels.index(label or self.labels[0])
         if found.ndim == 1:

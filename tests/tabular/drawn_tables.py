@@ -33,6 +33,11 @@ def csv(frame: pd.DataFrame, **how: object) -> bytes:
     return frame.to_csv(index=False, **how).encode()
 
 
+def _light(config: dict) -> dict:
+    fewer = {"trees": 10, "rounds": 40}
+    return config | {name: fewer[name] for name in config if name in fewer}
+
+
 @contextmanager
 def light_fits() -> Iterator[None]:
     """Few settings, few trees, few epochs."""
@@ -40,7 +45,7 @@ def light_fits() -> Iterator[None]:
 
     recipe = network_fit.Recipe(units=8, epochs=9, every=3, batch=32, rate=0.02, decay=0.01, members=2)
     families = {
-        name: models.Family(**{**vars(family), "candidates": lambda data, f=family: f.candidates(data)[:1]})
+        name: models.Family(**{**vars(family), "candidates": lambda data, f=family: [_light(f.candidates(data)[0])]})
         for name, family in models.FAMILIES.items()
     }
     with (

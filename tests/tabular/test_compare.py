@@ -171,6 +171,8 @@ def test_what_a_bundle_tells(binary):
     assert len(p) == 240 and y.mean() == pytest.approx((binary.frame.outcome == "yes").mean())
     assert document["stability"]["forest"][0]["name"] == "age (years)"
     assert sum(model.weights().values()) == pytest.approx(1) and "network" not in model.weights()
+    with pytest.raises(InputError, match="Only models of times to an event"):
+        model.event_free(binary.frame.iloc[:1], np.array([1.0]))
     with pytest.raises(InputError, match="`family` must be one of"):
         model.member("other")
 
