@@ -355,7 +355,8 @@ def to_arrays(model: TreatmentModel) -> dict[str, dict[str, NDArray[Any]]]:
     """What of a model is stored as arrays."""
     shown = model.population.curves
     curves = {name: getattr(shown, name).astype(np.float32) for name in ("days", "survival", "low", "high")}
-    curves |= {"at_risk": model.population.at_risk, "cells": model.cells.counts}
+    counted = np.where(model.cells.counts >= FEWEST_SHOWN, model.cells.counts, 0)
+    curves |= {"at_risk": model.population.at_risk, "cells": counted}
     background = {"x": model.background.astype(np.float32)}
     return {"model": model.members.to_arrays(), "population": curves, "background": background}
 
