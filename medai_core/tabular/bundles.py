@@ -244,10 +244,15 @@ def load_member(bundle: Bundle, name: str) -> Member:
     known = bundle.preprocessing["families"]
     if name not in known:
         raise InputError("`family` must be one of {known}, got {name}", known=", ".join(families_of(bundle)), name=name)
-    stored = known[name]
-    scale, bias = (np.array(stored[part], float) for part in ("scale", "bias"))
-    learner = _learner(bundle, name, stored)
-    return Member(stored["family"], stored["config"], learner, scale, bias, float(stored["loss"]))
+    try:
+        stored = known[name]
+        scale, bias = (np.array(stored[part], float) for part in ("scale", "bias"))
+        learner = _learner(bundle, name, stored)
+        return Member(stored["family"], stored["config"], learner, scale, bias, float(stored["loss"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(
+            "{file} in the bundle {bundle} cannot be loaded: {error}", file=name, bundle=bundle.id, error=repr(error)
+        ) from error
 
 
 def families_of(bundle: Bundle) -> tuple[str, ...]:

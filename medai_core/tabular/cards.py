@@ -39,7 +39,7 @@ CARDS: dict[str, dict[str, Any]] = {
             "Judging what would change the disease: an answer that follows a changed value is association, not effect.",
         ],
         "population": "569 patients of the University of Wisconsin Hospitals, Madison, seen for a breast mass before "
-        "1995; 212 masses were malignant. Nothing is known about age, sex or origin.",
+        "November 1995; 212 masses were malignant. Nothing is known about age, sex or origin.",
         "training_data": {
             "name": "Breast Cancer Wisconsin (Diagnostic), as scikit-learn ships it",
             "source": "https://doi.org/10.24432/C5DW2B",
@@ -51,7 +51,7 @@ CARDS: dict[str, dict[str, Any]] = {
         "metrics_note": "Held-out patients come from the same hospital and years as those trained on. Expect less "
         "elsewhere.",
         "failure_modes": [
-            "Small tumours with regular nuclei, and inflamed benign masses, are the usual errors.",
+            "Masses whose nuclei look halfway between the two kinds: the prediction set then holds both labels.",
             "Measurements far from those of training are answered with more confidence than they deserve; they are "
             "flagged as extrapolation.",
             "The share of malignant masses (37 %) is that of a referral hospital: at another share probabilities are "

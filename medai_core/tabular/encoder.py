@@ -93,7 +93,7 @@ class Encoder:
         """The matrix (N, D) of a frame that has the features' columns; see :meth:`read` for rows of any origin."""
         x = np.empty((len(frame), len(self.features)))
         for k, feature in enumerate(self.features):
-            x[:, k] = _codes(frame[feature.name], feature)
+            x[:, k] = _codes(_cells(frame, feature.name), feature)
             if not feature.missing:
                 x[np.isnan(x[:, k]), k] = feature.usual
         return x
@@ -117,17 +117,18 @@ class Encoder:
         InputError
             If a column is not there, or a number cannot be read.
         """
-        frame = pd.DataFrame([rows]) if isinstance(rows, Mapping) else pd.DataFrame(rows)
-        gone = [name for name in self.names if name not in frame.columns]
+        table = rows if isinstance(rows, Mapping | pd.DataFrame) else pd.DataFrame(rows)
+        gone = [name for name in self.names if name not in table]
         if gone:
             raise InputError("The rows lack {count} of the columns the model reads: {names}.", count=len(gone),
                              names=", ".join(gone[:5]))  # fmt: skip
-        x = np.empty((len(frame), len(self.features)))
-        cautions: list[list[Message]] = [[] for _ in range(len(frame))]
+        count = 1 if isinstance(table, Mapping) else len(table)
+        x = np.empty((count, len(self.features)))
+        cautions: list[list[Message]] = [[] for _ in range(count)]
         for k, feature in enumerate(self.features):
-            series = frame[feature.name]
-            x[:, k] = _codes(series, feature)
-            _caution(feature, series, x[:, k], cautions)
+            cells = _cells(table, feature.name)
+            x[:, k] = _codes(cells, feature)
+            _caution(feature, cells, x[:, k], cautions)
             if not feature.missing:
                 x[np.isnan(x[:, k]), k] = feature.usual
         return x, cautions
@@ -169,33 +170,41 @@ def _category(name: str, unit: str | None, series: pd.Series) -> Feature:
     return Feature(name, CATEGORY, unit, levels, 0.0, last, 0.0, last, top, 1.0, bool(series.isna().any()), True)
 
 
-def _codes(series: pd.Series, feature: Feature) -> NDArray[np.float64]:
+def _cells(table: pd.DataFrame | Mapping[str, Any], name: str) -> NDArray[Any]:
+    """The cells (N,) of a column, or the one of a row."""
+    if isinstance(table, Mapping):
+        cells = np.empty(1, object)
+        cells[0] = table[name]
+        return cells
+    return np.asarray(table[name])
+
+
+def _codes(cells: NDArray[Any], feature: Feature) -> NDArray[np.float64]:
     if feature.kind == CATEGORY:
-        words = series.astype(object).where(series.notna(), None)
         place = {level: float(k) for k, level in enumerate(feature.levels)}
-        return np.array([place.get(_level(word), np.nan) for word in words], dtype=float)
+        filled = ~pd.isna(cells)
+        return np.array([place.get(_level(cell), np.nan) if there else np.nan
+                         for cell, there in zip(cells, filled, strict=True)], dtype=float)  # fmt: skip
     try:
-        values = series.to_numpy(dtype=float, na_value=np.nan)
+        values = np.where(pd.isna(cells), np.nan, cells).astype(float) if cells.dtype == object else cells.astype(float)
     except (TypeError, ValueError):
-        bad = next(value for value in series if pd.notna(value) and pd.isna(pd.to_numeric(value, errors="coerce")))
+        bad = next(cell for cell in cells if not pd.isna(cell) and pd.isna(pd.to_numeric(cell, errors="coerce")))
         raise InputError("Column {column} must hold numbers, got {value}.", column=feature.name,
                          value=str(bad)[:40]) from None  # fmt: skip
     return np.where(np.isfinite(values), values, np.nan)
 
 
-def _level(word: Any) -> str | None:
-    if word is None:
-        return None
-    return f"{word:g}" if isinstance(word, float) else str(word)
+def _level(cell: Any) -> str:
+    return f"{cell:g}" if isinstance(cell, float) else str(cell)
 
 
-def _caution(feature: Feature, series: pd.Series, codes: NDArray[np.float64], cautions: list[list[Message]]) -> None:
-    filled = series.notna().to_numpy()
-    for row in np.flatnonzero(filled & np.isnan(codes)):
-        cautions[row].append(say("{column}: {value} was never seen in training and counts as missing.",
-                                 column=feature.name, value=str(series.iloc[row])[:40]))  # fmt: skip
-    if not feature.missing:
-        for row in np.flatnonzero(np.isnan(codes)):
+def _caution(feature: Feature, cells: NDArray[Any], codes: NDArray[np.float64], cautions: list[list[Message]]) -> None:
+    unknown = np.isnan(codes)
+    for row in np.flatnonzero(unknown):
+        if not pd.isna(cells[row]):
+            cautions[row].append(say("{column}: {value} was never seen in training and counts as missing.",
+                                     column=feature.name, value=str(cells[row])[:40]))  # fmt: skip
+        if not feature.missing:
             cautions[row].append(say("{column} is missing and was never missing in training; {value} is used instead.",
                                      column=feature.name, value=feature.text(feature.usual)))  # fmt: skip
     if feature.kind == NUMBER:

@@ -18,6 +18,8 @@ from babel.messages.pofile import read_po
 from medai_core.errors import say
 from medai_core.icu.cards import CARDS as ICU_CARDS
 from medai_core.imaging.cards import CARDS
+from medai_core.tabular.cards import CARDS as TABLE_CARDS
+from medai_core.tabular.cards import OWN
 
 ROOT = Path(__file__).parents[2]
 CALLS = {"_", "say", "InputError", "RefusedInput", "ArtifactError"}
@@ -48,7 +50,7 @@ def card_messages() -> set[str]:
     """Return the prose of the cards and the titles of the samples: data, and still shown on pages."""
     shipped = [yaml.safe_load(path.read_text("utf-8")) for path in (ROOT / "assets/models").glob("*/card.yaml")]
     found: set[str] = set()
-    for card in [*CARDS.values(), *ICU_CARDS.values(), *shipped]:
+    for card in [*CARDS.values(), *ICU_CARDS.values(), *TABLE_CARDS.values(), OWN, *shipped]:
         found |= {card[field] for field in CARD_TEXTS if card.get(field)}
         found |= {text for field in CARD_LISTS for text in card.get(field, [])}
         found.add((card.get("split") or {}).get("method", ""))

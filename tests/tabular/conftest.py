@@ -25,7 +25,7 @@ def trained(frame, target: str, folder, families, **choices):
     problem = prepare(table, replace(plan, **choices))
     steps = []
     with light_fits():
-        study = compare(problem, families, folds=3, progress=steps.append)
+        study = compare(problem, families, folds=2, progress=steps.append)
     bundle = save_study(study, folder / "drawn", card_of(study, table, "Drawn"))
     found = {"table": table, "frame": frame, "findings": findings, "problem": problem, "study": study}
     return SimpleNamespace(**found, steps=steps, bundle=bundle, model=RiskModel(bundle))

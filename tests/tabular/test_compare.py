@@ -48,7 +48,7 @@ def test_each_family_beats_chance_and_every_step_is_told(binary):
         rows = results.figures(binary.study, family, resamples=30)
         assert rows[0]["metric"] == "AUC" and rows[0]["low"] > 0.6, family
     steps = binary.steps
-    assert [step.done for step in steps] == list(range(1, 26)) and {step.of for step in steps} == {25}
+    assert [step.done for step in steps] == list(range(1, 20)) and {step.of for step in steps} == {19}
     assert steps[-1].family == "unlikeness" and steps[-1].finished == FAMILIES and steps[-1].left == 0
 
 
@@ -166,7 +166,7 @@ def test_what_a_bundle_tells(binary):
     model, document = binary.model, binary.bundle.metrics
     assert model.best in model.families == FAMILIES and model.labels == ("no", "yes")
     assert {row["metric"] for row in document["figures"]} >= {"AUC, svm", "log loss, network"}
-    assert binary.bundle.card["split"]["folds"] == 3 and "share it" in binary.bundle.card["notes"][0]
+    assert binary.bundle.card["split"]["folds"] == 2 and "share it" in binary.bundle.card["notes"][0]
     p, y = model.held("svm")
     assert len(p) == 240 and y.mean() == pytest.approx((binary.frame.outcome == "yes").mean())
     assert document["stability"]["forest"][0]["name"] == "age (years)"
