@@ -20,7 +20,7 @@ from medai_core.tabular.time_to_event import partial_loss, slope_of
 Matrix = NDArray[np.float64]
 HELD_OUT_ROWS = 10_000
 TRIED_ROWS = 10_000
-BLEND_START, BLEND_STEPS = 5, 20
+BLEND_START, BLEND_STEPS = 10, 20
 MOST_STRATIFIED_GROUPS = 3_000
 
 
@@ -246,8 +246,8 @@ def link_of(scores: Matrix, y: NDArray[Any], task: str) -> tuple[Matrix, Matrix]
 def fit_blend(tried: Sequence[Tried], fitted: Sequence[Member], data: Data, seed: int, stop: Stop = never) -> Member:
     """Average settings with weights chosen on their held-out links.
 
-    Ensemble selection from the library of everything that was tried (Caruana et al., ICML 2004): the best few to
-    start with, then greedily with replacement while the held-out loss falls.
+    Ensemble selection from the library of everything that was tried (Caruana et al., ICML 2004): as many of the best
+    to start with as do best together, then greedily with replacement while the held-out loss falls.
 
     Parameters
     ----------
@@ -256,10 +256,12 @@ def fit_blend(tried: Sequence[Tried], fitted: Sequence[Member], data: Data, seed
     """
     known = ~np.isnan(tried[0].links[:, 0])
     links, y = [one.links[known] for one in tried], data.y[known]
-    count = np.zeros(len(tried))
-    count[np.argsort([one.loss for one in tried], kind="stable")[:BLEND_START]] = 1
-    total = np.sum([links[k] for k in np.flatnonzero(count)], axis=0)
-    best = loss_of(total / count.sum(), y, data.task)
+    order = np.argsort([one.loss for one in tried], kind="stable")[:BLEND_START]
+    sums = np.cumsum([links[k] for k in order], axis=0)
+    losses = [loss_of(total / (k + 1), y, data.task) for k, total in enumerate(sums)]
+    first = int(np.argmin(losses))
+    best, total, count = losses[first], sums[first], np.zeros(len(tried))
+    count[order[: first + 1]] = 1
     for _ in range(BLEND_STEPS):
         losses = [loss_of((total + link) / (count.sum() + 1), y, data.task) for link in links]
         k = int(np.argmin(losses))

@@ -87,8 +87,7 @@ def over_repeats(
     resamples: int | None = None,
 ) -> Interval:
     """The mean of a figure over repeats of answers (R, N, …), with a bootstrap interval over patients."""
-    n = len(y)
-    count = resamples or (1000 if n <= 1_000 else 400 if n <= 5_000 else 100)
+    count = resamples or (400 if len(y) <= 5_000 else 100)
 
     def mean(*columns: Matrix) -> float:
         return float(np.mean([function(p, columns[-1]) for p in columns[:-1]]))

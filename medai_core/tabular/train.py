@@ -17,7 +17,7 @@ from medai_core.tabular.problem import prepare
 from medai_core.tabular.results import fold_auc, leaderboard
 
 VERSION = "1.0.0"
-FOLDS, REPEATS, SEED = 10, 5, 2024
+FOLDS, REPEATS, SEED, RESAMPLES = 10, 5, 2024, 1000
 
 Row = dict[str, Any]
 
@@ -50,6 +50,6 @@ def train_breast_cancer(
         progress(row | {"minutes_left": round(step.left / 60, 1)})
 
     study = compare(prepare(table, plan()), families, folds=folds, repeats=repeats, seed=SEED, progress=tell)
-    figures = leaderboard(study) + [fold_auc(study, family) for family in study.families]
+    figures = leaderboard(study, RESAMPLES) + [fold_auc(study, family) for family in study.families]
     card = shipped_card(study, BREAST_CANCER, VERSION, CARDS[BREAST_CANCER])
     return save_study(study, out, card, figures=figures, max_mb=MAX_BUNDLE_MB)
