@@ -65,6 +65,8 @@ Any bad file raises an ``InputError`` of one sentence; notes are sentences to sh
     importance.bars(told), importance.colours(told), importance.dependence(told, feature, by)
     importance.cohorts(told, first, second), importance.agreement(model.explain_all(row))
     model.bundle.metrics["stability"][family]       # ranks over models trained on other parts
+    from medai_core.tabular.faithful import faithfulness
+    faithfulness(model, told, row)                  # deletion and insertion against random orders
 
 **What if.** ::
 

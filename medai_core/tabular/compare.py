@@ -119,9 +119,9 @@ def data_of(problem: Problem) -> Data:
 
 
 def default_folds(problem: Problem) -> int:
-    """Ten folds of few rows, five of thousands, three of many; never more than the smallest class or the patients."""
+    """Ten folds of few rows, five of more, three of many; never more than the smallest class or the patients."""
     n = len(problem.y)
-    count = 10 if n < 1_000 else 5 if n < 20_000 else 3
+    count = 10 if n < 400 else 5 if n < 20_000 else 3
     if problem.labels:
         count = min(count, int(np.bincount(problem.y).min()))
     if problem.event is not None:

@@ -221,7 +221,7 @@ def kernel_of(models: tuple[Any, ...], design: Design) -> Kernel:
 def _forest_candidates(data: Data) -> list[Config]:
     if len(data.y) >= LARGE:
         return [{"features": 0.3, "leaf": max(5, len(data.y) // 2000), "trees": TREES}]
-    return [{"features": features, "leaf": leaf, "trees": TREES} for features in ("sqrt", 0.3) for leaf in (1, 3)]
+    return [{"features": features, "leaf": leaf, "trees": TREES} for features, leaf in (("sqrt", 3), (0.3, 1))]
 
 
 def fit_forest(config: Config, data: Data, seed: int) -> Trees:

@@ -10,6 +10,7 @@ import pytest
 
 from medai_core.errors import InputError
 from medai_core.tabular import explain, importance, shap_trees
+from medai_core.tabular.faithful import faithfulness
 from medai_core.tabular.shap_kernel import KernelShap
 from medai_core.tabular.shap_trees import TreeShap
 from medai_core.tabular.trees import from_booster, from_forest
@@ -234,3 +235,22 @@ def test_ranks_that_hold_are_told_from_those_that_do_not():
     found = importance.stability(rows, tuple("abcdefg"))
     assert (found[0].name, found[0].rank, found[0].rank_high, found[0].top_share) == ("a", 1, 1, 1)
     assert (found[1].name, found[1].rank_low, found[1].rank_high) == ("b", 2, 3)
+
+
+@pytest.mark.parametrize("family", ["logistic", "svm", "forest", "blend"])
+def test_deletion_and_insertion_beat_random_orders(binary, family):
+    told = binary.model.explain(binary.frame.iloc[:8], family)
+    found = [faithfulness(binary.model, told, row) for row in range(8)]
+    for one, row in zip(found, range(8), strict=True):
+        assert one.deletion[0] == pytest.approx(one.insertion[-1])
+        assert abs(one.insertion[-1]) == pytest.approx(abs(told.predictions[row]), abs=1e-9)
+        assert one.deletion_auc <= one.random_deletion_auc and one.insertion_auc >= one.random_insertion_auc
+    assert len(found[0].deletion) == 6 and found[0].random_deletion.shape == (20, 6)
+
+
+def test_a_wrong_explanation_is_not_faithful(binary):
+    told = binary.model.explain(binary.frame.iloc[:1], "svm")
+    wrong = explain.Explanation(**{**vars(told), "values": -told.values})
+    assert not faithfulness(binary.model, wrong).faithful
+    with pytest.raises(InputError, match="own scale"):
+        faithfulness(binary.model, explain.Explanation(**{**vars(told), "link": "probability"}))
