@@ -1,18 +1,21 @@
 """A model bundle on disk: the weights with everything that makes them usable, and a digest of each file.
 
-A bundle folder holds ``model.keras``, ``card.yaml``, ``preprocessing.json``, ``metrics.json``, any number of
-``*.npz`` and ``*.txt``, and ``digests.json``. The digests beside the files find corruption; tampering is found by the
-digest of the whole bundle, which is pinned outside it (:mod:`medai_core.registry`).
+A bundle folder holds ``card.yaml``, ``preprocessing.json``, ``metrics.json``, the model as any number of ``*.keras``
+(networks), ``*.skops`` (scikit-learn estimators), ``*.txt`` and ``*.npz``, and ``digests.json``. The digests beside the
+files find corruption; tampering is found by the digest of the whole bundle, which is pinned outside it
+(:mod:`medai_core.registry`). Nothing is a pickle, and loading runs no code from a file.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
+import re
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +36,7 @@ MODEL, CARD, PREPROCESSING, METRICS, DIGESTS = (
     "metrics.json",
     "digests.json",
 )
-REQUIRED = (MODEL, CARD, PREPROCESSING, METRICS)
+REQUIRED = (CARD, PREPROCESSING, METRICS)
 MAX_BUNDLE_MB = 10
 KEPT_BITS = 12
 """Significant bits of a stored weight, one more than half precision has: the rest would only fill the bundle."""
@@ -69,12 +72,14 @@ class Bundle:
 
 def save_bundle(
     folder: Path | str,
-    model: keras.Model,
+    model: keras.Model | Mapping[str, keras.Model] | None,
     card: Mapping[str, Any],
     preprocessing: Mapping[str, Any],
     metrics: Mapping[str, Any],
     arrays: Mapping[str, Mapping[str, ArrayLike]] | None = None,
     texts: Mapping[str, str] | None = None,
+    estimators: Mapping[str, Any] | None = None,
+    max_mb: float = MAX_BUNDLE_MB,
     bits: int = KEPT_BITS,
 ) -> Bundle:
     """Write a bundle in full or not at all, replacing the bundle that was there.
@@ -83,9 +88,9 @@ def save_bundle(
     ----------
     folder : Path
         Its parents are made. A folder that holds something other than a bundle is left alone.
-    model : keras.Model
-        Its weights are rounded to `bits` significant bits, here as in the file. Saved without optimizer
-        state when it was not compiled.
+    model : keras.Model, or mapping of them, or None
+        One is saved as ``model.keras``, several as ``<name>.keras``. Weights are rounded to `bits` significant
+        bits, here as in the file. Saved without optimizer state when it was not compiled.
     card : mapping
         Must hold ``id`` and ``version``.
     preprocessing, metrics : mapping
@@ -94,6 +99,10 @@ def save_bundle(
         ``{"background": {"images": …}}`` becomes ``background.npz``.
     texts : mapping, optional
         Contents by file name, ending in ``.txt``: a model that is text.
+    estimators : mapping, optional
+        ``{"svm": …}`` becomes ``svm.skops``: fitted scikit-learn estimators.
+    max_mb : float
+        Size limit in MB (10^6 bytes).
 
     Returns
     -------
@@ -107,21 +116,33 @@ def save_bundle(
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
         new = Path(scratch) / folder.name
         new.mkdir()
-        _save_model(model, new / MODEL, bits)
+        for name, network in _networks(model).items():
+            _save_model(network, new / name, bits)
         _write_text_files(new, card, preprocessing, metrics)
         for name, columns in (arrays or {}).items():
             np.savez_compressed(new / f"{name}.npz", allow_pickle=False, **columns)
         for name, text in (texts or {}).items():
             (new / name).write_text(text, encoding="utf-8")
+        for name, estimator in (estimators or {}).items():
+            (new / f"{name}.skops").write_bytes(_estimator_bytes(estimator))
         digests = {path.name: _sha256(path) for path in sorted(new.iterdir())}
         (new / DIGESTS).write_text(json.dumps(digests, indent=1) + "\n", encoding="utf-8")
-        if (size_mb := read_bundle(new).size_mb) > MAX_BUNDLE_MB:
+        if (size_mb := read_bundle(new).size_mb) > max_mb:
             raise ArtifactError(
                 "A bundle must be at most {limit} MB, {folder} would have {size:.1f}",
-                limit=MAX_BUNDLE_MB, folder=folder.name, size=size_mb,
+                limit=max_mb, folder=folder.name, size=size_mb,
             )  # fmt: skip
         swap(new, folder, Path(scratch) / "replaced")
     return read_bundle(folder)
+
+
+def _networks(model: keras.Model | Mapping[str, keras.Model] | None) -> dict[str, keras.Model]:
+    """Networks by file name."""
+    if model is None:
+        return {}
+    if isinstance(model, Mapping):
+        return {f"{name}.keras": network for name, network in model.items()}
+    return {MODEL: model}
 
 
 def _save_model(model: keras.Model, path: Path, bits: int) -> None:
@@ -129,11 +150,34 @@ def _save_model(model: keras.Model, path: Path, bits: int) -> None:
     round_weights(model, bits)
     plain = path.with_stem("plain")
     model.save(plain)
-    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(path, "w") as target:
-        for name in source.namelist():
-            # Without a date: the same weights make the same file.
-            target.writestr(zipfile.ZipInfo(name), source.read(name), zipfile.ZIP_DEFLATED, compresslevel=9)
+    with zipfile.ZipFile(plain) as source:
+        path.write_bytes(_archive({name: source.read(name) for name in source.namelist()}))
     plain.unlink()
+
+
+def _archive(members: Mapping[str, bytes]) -> bytes:
+    """A deflated ZIP archive without dates: the same contents make the same bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as target:
+        for name, data in members.items():
+            target.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED, compresslevel=9)
+    return buffer.getvalue()
+
+
+def _estimator_bytes(estimator: Any) -> bytes:
+    """The skops archive of an estimator; its members are named after memory addresses, here after their order."""
+    import skops.io
+
+    with zipfile.ZipFile(io.BytesIO(skops.io.dumps(estimator))) as source:
+        members = {name: source.read(name) for name in source.namelist()}
+    order: dict[str, str] = {}
+
+    def place(found: re.Match[str]) -> str:
+        return found[1] + order.setdefault(found[2], str(len(order)))
+
+    text = re.sub(r'("__id__": |"file": ")(\d+)', place, members.pop("schema.json").decode())
+    named = {order.get(stem := Path(name).stem, stem) + Path(name).suffix: data for name, data in members.items()}
+    return _archive(named | {"schema.json": text.encode()})
 
 
 def round_weights(model: keras.Model, bits: int = KEPT_BITS) -> None:
@@ -326,22 +370,21 @@ def _read_card(path: Path) -> dict[str, Any]:
     return card
 
 
-def load_model(bundle: Bundle) -> keras.Model:
-    """The network of a bundle, verified once more just before its bytes are used.
+def load_model(bundle: Bundle, name: str = MODEL) -> keras.Model:
+    """A network of a bundle, verified once more just before its bytes are used.
 
     Loaded uncompiled, frozen, and in Keras' safe mode: no code from the file is run. Loading takes seconds in a
     process that has not imported TensorFlow yet.
     """
     verify(bundle.path, bundle.digest)
+    path = _verified(bundle, name)
     runtime.configure()
     import keras
 
     try:
-        model = keras.saving.load_model(bundle.path / MODEL, compile=False, safe_mode=True)
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except (ValueError, TypeError, KeyError, OSError) as error:
-        raise ArtifactError(
-            "{file} in the bundle {bundle} cannot be loaded: {error}", file=MODEL, bundle=bundle.id, error=str(error)
-        ) from error
+        raise _unloadable(bundle, name, error) from error
     model.trainable = False  # a shipped network is read only: not even its moving averages may move
     return model
 
@@ -364,12 +407,31 @@ def load_arrays(bundle: Bundle, name: str) -> dict[str, NDArray[Any]]:
         with np.load(path, allow_pickle=False) as stored:
             return dict(stored)
     except (ValueError, OSError) as error:
-        raise ArtifactError(
-            "{file} in the bundle {bundle} cannot be loaded: {error}",
-            file=path.name,
-            bundle=bundle.id,
-            error=str(error),
-        ) from error
+        raise _unloadable(bundle, path.name, error) from error
+
+
+def load_estimator(bundle: Bundle, name: str, trusted: Sequence[str] = ()) -> Any:
+    """The scikit-learn estimator ``<name>.skops`` of a bundle, verified once more.
+
+    Parameters
+    ----------
+    trusted : sequence of str
+        Types that may be built beside those skops trusts by itself; a file that holds any other is not loaded.
+    """
+    path = _verified(bundle, f"{name}.skops")
+    import skops.io
+    from skops.io.exceptions import UntrustedTypesFoundException
+
+    try:
+        return skops.io.load(path, trusted=list(trusted))
+    except (UntrustedTypesFoundException, ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
+        raise _unloadable(bundle, path.name, error) from error
+
+
+def _unloadable(bundle: Bundle, file: str, error: Exception) -> ArtifactError:
+    return ArtifactError(
+        "{file} in the bundle {bundle} cannot be loaded: {error}", file=file, bundle=bundle.id, error=str(error)
+    )
 
 
 def load_text(bundle: Bundle, name: str) -> str:

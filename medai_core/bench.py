@@ -1,6 +1,6 @@
 """How fast this machine reads: every figure of the speed promise, measured in one run.
 
-    python -m medai_core bench
+python -m medai_core bench
 """
 
 from __future__ import annotations
@@ -56,6 +56,8 @@ class Counts:
     starts: int = 3
     stays: int = 60
     cohort: int = 4000
+    rows: int = 200
+    tables: int = 3
 
 
 def bench(note: Callable[[str], None], counts: Counts | None = None) -> Iterator[Row]:
@@ -73,7 +75,7 @@ def bench(note: Callable[[str], None], counts: Counts | None = None) -> Iterator
     data, accepted = sample(reader)
     if not accepted:
         note("The drawn radiograph is refused by the gate; the scan network is run on it all the same.")
-    for what, times in chain(_all(reader, data, counts, note), _stays(counts)):
+    for what, times in chain(_all(reader, data, counts, note), _stays(counts), _tables(counts)):
         yield summary(what, times, device_name())
 
 
@@ -206,6 +208,29 @@ def _questions(forecaster: Forecaster, data: bytes, counts: Counts) -> Iterator[
             outlook(changed, 36)
 
     yield "ICU: what-if answer", timed(what_if, counts.stays)
+
+
+# -------------------------------------------------------------------------------------------------- tables
+
+
+def _tables(counts: Counts) -> Iterator[tuple[str, list[float]]]:
+    """The table model on the patients it was trained on, who are public."""
+    from medai_core import registry
+
+    if "breast_cancer" not in registry.available():
+        return
+    from medai_core.tabular.breast_cancer import FEATURES, sample_table
+    from medai_core.tabular.risk_model import load_risk_model
+
+    model, frame = load_risk_model("breast_cancer"), sample_table().frame[list(FEATURES)]
+    row, (x, _) = frame.iloc[0].to_dict(), model.read(frame)
+    for family in model.families:
+        explainer = model.explainer(family)
+        yield f"table row → prediction, {family}", timed(lambda f=family: model.predict(row, f), counts.rows)
+        yield f"SHAP of one table row, {family}", timed(lambda e=explainer: e.explain(x[:1]), counts.shaps)
+    for family in ("logistic", "svm", "forest", "boosting", "blend"):
+        explainer = model.explainer(family)
+        yield f"SHAP of {len(x)} table rows, {family}", timed(lambda e=explainer: e.explain(x), counts.tables, warm=1)
 
 
 def drawn_stay(seed: int = 0, entries: int = 440) -> bytes:

@@ -30,7 +30,9 @@ from medai_core import __version__, registry
 from medai_core.artifacts import swap
 from medai_core.cli_icu import forecast, forecast_arguments, forecast_text, icu, icu_arguments, icu_text
 from medai_core.cli_synthesis import evaluate_generator, synthesize, synthesize_arguments, synthesize_text
-from medai_core.errors import MedAIError
+from medai_core.cli_table import OWN, own_arguments, table, table_arguments, table_text, train_own
+from medai_core.cli_treat import treat, treat_arguments, treat_text
+from medai_core.errors import InputError, MedAIError
 from medai_core.imaging.files import members
 
 if TYPE_CHECKING:
@@ -41,6 +43,10 @@ if TYPE_CHECKING:
 DECIMALS = 6
 INTERRUPTED = 130
 SAMPLES, ICU_SAMPLES = "samples", "icu_samples"
+OPTIONAL_DATA = ("breast_cancer",)
+"""Models whose public data come with a library."""
+EVALUATING = {"forecast": "forecast_evaluate", "treatment": "treatment_evaluate"}
+"""Module that measures models of a task, where it is not the wing's ``evaluate``."""
 
 Row = dict[str, Any]
 Emit = Callable[[Row], None]
@@ -225,6 +231,10 @@ def _synthesize(args: argparse.Namespace, emit: Emit) -> bool:
     return synthesize(args, emit, note, start_networks)
 
 
+def _table(args: argparse.Namespace, emit: Emit) -> bool:
+    return table(args, emit, _answers, start_networks)
+
+
 def _of_task(*tasks: str) -> list[str]:
     return [entry.id for entry in registry.MODELS.values() if entry.task in tasks]
 
@@ -233,29 +243,36 @@ def _of_task(*tasks: str) -> list[str]:
 
 
 def _evaluate(args: argparse.Namespace, emit: Emit) -> bool:
-    start_networks()
     for row in _figures(args.model, args.data):
         emit({name: row[name] for name in ("metric", "value", "low", "high", "n")})
     return True
 
 
 def _figures(model: str, data: Path) -> Iterable[Row]:
-    entry = registry.MODELS[model]
-    if entry.task == "generator":
+    entry = registry.MODELS.get(model)  # None: the folder of a user's own table model
+    wing, task = ("tabular", OWN) if entry is None else (entry.wing, entry.task)
+    if task != "treatment":
+        start_networks()
+    if task == "generator":
         with contextlib.closing(_Bars(lambda row: None)) as progress:
             return evaluate_generator(model, data, progress)
-    module = "forecast_evaluate" if entry.task == "forecast" else "evaluate"
-    return import_module(f"medai_core.{entry.wing}.{module}").evaluate(model, data)
+    return import_module(f"medai_core.{wing}.{EVALUATING.get(task, 'evaluate')}").evaluate(model, data)
 
 
 def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "model",
-        metavar="MODEL",
-        choices=_of_task("classification", "risk", "forecast", "generator"),
-        help="%(choices)s",
-    )
-    parser.add_argument("data", metavar="DATA", type=Path, help="a folder in the layout of the public data")
+    known = _of_task("classification", "risk", "generator", OWN, *EVALUATING)
+    about = f"{', '.join(known)}, or the folder of a model trained by `train table`"
+    parser.add_argument("model", metavar="MODEL", type=_model_or_folder(known), help=about)
+    parser.add_argument("data", metavar="DATA", type=Path, help="a folder in the layout of the public data, or a table")
+
+
+def _model_or_folder(known: list[str]) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in known and not Path(text).is_dir():
+            raise argparse.ArgumentTypeError(f"must be one of {', '.join(known)}, or a folder, got {text!r}")
+        return text
+
+    return read
 
 
 def _evaluate_text(row: Row) -> str:
@@ -284,6 +301,8 @@ class _Bars:
 
 
 def _train(args: argparse.Namespace, emit: Emit) -> bool:
+    if args.data is None and args.model not in OPTIONAL_DATA:
+        raise InputError("`--data` must be given to train {model}", model=args.model)
     start_networks()
     if args.model == SAMPLES:
         from medai_core.imaging.train_samples import make_samples
@@ -294,9 +313,12 @@ def _train(args: argparse.Namespace, emit: Emit) -> bool:
     if args.model == ICU_SAMPLES:
         return _draw_stays(args, emit)
     with contextlib.closing(_Bars(emit)) as progress:
-        made = _trainer(args.model)(args.data, args.out, progress)
+        if args.model == OWN:
+            made = train_own(args, progress, note)
+        else:
+            made = _trainer(args.model)(args.data, args.out, progress)
     note(f"{made.path}: version {made.version}, {made.size_mb:.1f} MB, digest {made.digest}")
-    if args.pin:
+    if args.pin and args.model != OWN:
         ship(made)
         note(f"{made.id} now ships with this digest")
     return True
@@ -321,6 +343,14 @@ def _trainer(model: str) -> Callable[[Path, Path, Emit], Bundle]:
         from medai_core.icu.train import train_icu_mortality
 
         return train_icu_mortality
+    if model == "breast_cancer":
+        from medai_core.tabular.train import train_breast_cancer
+
+        return train_breast_cancer
+    if registry.MODELS[model].task == "treatment":
+        from medai_core.tabular.train_treatment import train_actg175
+
+        return train_actg175
     if model == "icu_forecast":
         from medai_core.icu.train_forecast import train_icu_forecast
 
@@ -356,11 +386,12 @@ def ship(made: Bundle) -> None:
 
 
 def _train_arguments(parser: argparse.ArgumentParser) -> None:
-    kinds = [*registry.MODELS, SAMPLES, ICU_SAMPLES]
+    kinds = [*registry.MODELS, OWN, SAMPLES, ICU_SAMPLES]
     parser.add_argument("model", metavar="MODEL", choices=kinds, help="%(choices)s (demonstration images and stays)")
-    parser.add_argument("--data", required=True, type=Path, metavar="DIR", help="the public data (README names them)")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="the public data (README names them), or the table")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="the result; checkpoints go to DIR.work")
     parser.add_argument("--pin", action="store_true", help="ship the result: copy it to assets/models, pin its digest")
+    own_arguments(parser)
 
 
 def _train_text(row: Row) -> str:
@@ -402,6 +433,8 @@ COMMANDS = (
         synthesize_text,
         "Interrupted. Nothing was written.",
     ),
+    Command("table", "score the rows of a table", table_arguments, _table, table_text),
+    Command("treat", "compare the treatments of a trial for each patient", treat_arguments, treat, treat_text),
     Command("evaluate", "measure a model on labelled data", _evaluate_arguments, _evaluate, _evaluate_text),
     Command(
         "train",

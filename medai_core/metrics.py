@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from medai_core.errors import InputError
 
 NORMAL_QUANTILE_95 = 1.959963984540054
+_CLIP = 1e-6
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,68 @@ def specificity(score: ArrayLike, outcome: ArrayLike, threshold: float) -> float
     """Share of negatives below the threshold; NaN without negatives."""
     s, y = check_outcome(score, outcome)
     return float(np.mean(s[~y] < threshold)) if not y.all() else math.nan
+
+
+def average_precision(risk: ArrayLike, outcome: ArrayLike) -> float:
+    """Area under the precision-recall curve, by steps; NaN when no outcome is 1."""
+    p, y = check_outcome(risk, outcome)
+    if not y.any():
+        return math.nan
+    order = np.argsort(-p, kind="stable")
+    last_of_ties = np.r_[np.flatnonzero(np.diff(p[order])), p.size - 1]
+    found = np.cumsum(y[order])[last_of_ties]
+    return float((np.diff(np.r_[0, found]) * found / (last_of_ties + 1)).sum() / y.sum())
+
+
+def logit(risk: ArrayLike) -> NDArray[np.float64]:
+    p = np.clip(np.asarray(risk, dtype=float), _CLIP, 1 - _CLIP)
+    return np.log(p / (1 - p))
+
+
+def logistic(
+    columns: ArrayLike, outcome: ArrayLike, offset: ArrayLike = 0.0, penalty: float = 1e-6
+) -> NDArray[np.float64]:
+    """Coefficients of a logistic regression without intercept of its own, by Newton's method.
+
+    Parameters
+    ----------
+    columns : array_like, shape (N, K)
+        Give a column of ones for an intercept.
+    outcome : array_like, shape (N,)
+        0 or 1.
+    offset : array_like, shape (N,)
+        Known part of the logit.
+    penalty : float
+        Keeps the answer finite when the outcomes separate.
+    """
+    x, y = np.asarray(columns, dtype=float), np.asarray(outcome, dtype=float)
+    known, beta = np.asarray(offset, dtype=float), np.zeros(x.shape[1])
+    ridge = penalty * len(x) * np.eye(x.shape[1])
+    for _ in range(50):
+        p = 1 / (1 + np.exp(-np.clip(known + x @ beta, -35, 35)))
+        step = np.linalg.solve((x * (p * (1 - p))[:, None]).T @ x + ridge, x.T @ (y - p) - ridge @ beta)
+        # A full Newton step can overshoot far from the answer.
+        beta += step / max(1.0, float(np.abs(step).max()) / 2)
+        if np.abs(step).max() < 1e-9:
+            break
+    return beta
+
+
+def calibration_slope(risk: ArrayLike, outcome: ArrayLike) -> float:
+    """Slope of the logistic regression of the outcome on the logit of the risk; 1 is right, below 1 too extreme."""
+    p, y = check_outcome(risk, outcome)
+    if y.all() or not y.any() or np.ptp(p) == 0:
+        return math.nan
+    z = logit(p)
+    return float(logistic(np.column_stack([z, np.ones_like(z)]), y)[0])
+
+
+def calibration_intercept(risk: ArrayLike, outcome: ArrayLike) -> float:
+    """Calibration in the large: the shift in logits that makes expected events equal those seen; 0 is right."""
+    p, y = check_outcome(risk, outcome)
+    if y.all() or not y.any():
+        return math.nan
+    return float(logistic(np.ones((p.size, 1)), y, offset=logit(p))[0])
 
 
 def ppv_npv(sensitivity: float, specificity: float, prevalence: float) -> tuple[float, float]:

@@ -221,3 +221,40 @@ def test_only_listed_files_of_the_verified_bundle_are_read(saved):
     rewrite(saved, "background.npz", b"other")
     with pytest.raises(ArtifactError, match="The bundle tiny was changed since it was verified"):
         artifacts.load_arrays(saved, "background")
+
+
+def fitted_tree(seed: int = 0):
+    from sklearn.ensemble import RandomForestClassifier
+
+    x = np.random.default_rng(seed).normal(size=(40, 3))
+    return RandomForestClassifier(3, random_state=seed).fit(x, x[:, 0] > 0), x
+
+
+TREE = "sklearn.tree._tree.Tree"
+
+
+def test_estimators_come_back_and_make_the_same_bytes_again(tmp_path):
+    forest, x = fitted_tree()
+    first, second = (
+        artifacts.save_bundle(tmp_path / name, None, CARD, PREPROCESSING, METRICS, estimators={"forest": one})
+        for name, one in (("a", forest), ("b", fitted_tree()[0]))
+    )
+    assert first.digest == second.digest
+    again = artifacts.load_estimator(first, "forest", [TREE])
+    np.testing.assert_array_equal(again.predict_proba(x), forest.predict_proba(x))
+    with pytest.raises(ArtifactError, match="forest.skops in the bundle tiny cannot be loaded"):
+        artifacts.load_estimator(first, "forest")
+
+
+def test_a_damaged_estimator_is_named(tmp_path):
+    made = artifacts.save_bundle(tmp_path / "a", None, CARD, PREPROCESSING, METRICS, estimators={"f": fitted_tree()[0]})
+    with pytest.raises(ArtifactError, match="f.skops in the bundle tiny cannot be loaded"):
+        artifacts.load_estimator(rewrite(made, "f.skops", b"PK no zip"), "f", [TREE])
+
+
+def test_several_networks_are_saved_by_name(tmp_path, tiny_model):
+    made = artifacts.save_bundle(tmp_path / "a", {"one": tiny_model}, CARD, PREPROCESSING, METRICS)
+    x = np.random.default_rng(0).random((3, 8, 8, 1), np.float32)
+    np.testing.assert_array_equal(np.asarray(artifacts.load_model(made, "one.keras")(x)), np.asarray(tiny_model(x)))
+    with pytest.raises(ArtifactError, match="holds no file named model.keras"):
+        artifacts.load_model(made)

@@ -60,13 +60,23 @@ def test_all_of_it_in_small(monkeypatch):
     if len(registry.available()) < len(registry.MODELS):
         pytest.skip("the bundles are not trained yet")
     monkeypatch.setattr(bench, "_starts", lambda *_: iter(()))
-    counts = bench.Counts(readings=2, networks=2, cams=1, shaps=1, files=20, batches=1, stays=2, cohort=3)
+    counts = bench.Counts(
+        readings=2, networks=2, cams=1, shaps=1, files=20, batches=1, stays=2, cohort=3, rows=2, tables=1
+    )
     rows = list(bench.bench(lambda sentence: None, counts))
     assert all(list(row) == ["what", "median_ms", "p95_ms", "n", "device"] for row in rows)
     assert all(0 < row["median_ms"] <= row["p95_ms"] for row in rows)
     said = " ".join(row["what"] for row in rows)
     scans = ("JPEG → calibrated reading", "gate", "brain_mri network", "Grad-CAM, chest_xray", "SHAP", "20 files")
-    for thing in (*scans, "stay file", "3 stays", "ICU: SHAP of one hour", "ICU: what-if answer"):
+    for thing in (
+        *scans,
+        "stay file",
+        "3 stays",
+        "ICU: SHAP of one hour",
+        "ICU: what-if answer",
+        "table row",
+        "SHAP of 569",
+    ):
         assert thing in said
 
 

@@ -382,6 +382,8 @@ def test_every_model_has_a_trainer(model, monkeypatch):
         "imaging.train_bundle": "train_scan_model",
         "icu.train": "train_icu_mortality",
         "icu.train_forecast": "train_icu_forecast",
+        "tabular.train": "train_breast_cancer",
+        "tabular.train_treatment": "train_actg175",
     }
     for module, function in trainers.items():
         fake = SimpleNamespace(**{function: lambda *arguments: arguments})

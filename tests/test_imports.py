@@ -28,7 +28,16 @@ FLOOR = {
 LEVELS = (
     FLOOR
     | dict.fromkeys(WINGS, 4)
-    | {"cases": 5, "bench": 6, "cli_icu": 6, "cli_synthesis": 6, "cli": 7, "__main__": 8}
+    | {
+        "cases": 5,
+        "bench": 6,
+        "cli_icu": 6,
+        "cli_synthesis": 6,
+        "cli_treat": 6,
+        "cli_table": 6,
+        "cli": 7,
+        "__main__": 8,
+    }
 )
 SLOW = {"tensorflow", "keras", "shap"}
 TRAINING = ("train", "augment")

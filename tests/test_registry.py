@@ -10,7 +10,13 @@ from medai_core import artifacts, registry
 from medai_core.errors import ArtifactError, InputError, Message
 from medai_core.settings import settings
 
-WINGS = {"icu_mortality": "icu", "icu_forecast": "icu", "chest_xray_gan": "synthesis"}
+WINGS = {
+    "icu_mortality": "icu",
+    "icu_forecast": "icu",
+    "chest_xray_gan": "synthesis",
+    "breast_cancer": "tabular",
+    "actg175": "tabular",
+}
 DIGEST = "0123456789abcdef" * 4
 
 
@@ -42,8 +48,7 @@ def gate(assets, pins, tiny_model) -> artifacts.Bundle:
 
 
 def test_table():
-    scans, others = ["chest_xray", "brain_mri", "scan_gate"], ["icu_mortality", "icu_forecast", "chest_xray_gan"]
-    assert list(registry.MODELS) == scans + others
+    assert list(registry.MODELS) == ["chest_xray", "brain_mri", "scan_gate", *WINGS]
     for model_id, entry in registry.MODELS.items():
         wing = WINGS.get(model_id, "imaging")
         assert (entry.id, entry.wing, isinstance(entry.title, Message)) == (model_id, wing, True)

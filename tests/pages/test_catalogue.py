@@ -19,6 +19,9 @@ from medai_core.errors import say
 from medai_core.icu.cards import CARDS as ICU_CARDS
 from medai_core.imaging.cards import CARDS
 from medai_core.synthesis.cards import CARDS as SYNTHESIS_CARDS
+from medai_core.tabular.cards import CARDS as TABLE_CARDS
+from medai_core.tabular.cards import OWN
+from medai_core.tabular.treatment_cards import CARD as TREATMENT_CARD
 
 ROOT = Path(__file__).parents[2]
 CALLS = {"_", "say", "InputError", "RefusedInput", "ArtifactError"}
@@ -49,7 +52,8 @@ def card_messages() -> set[str]:
     """Return the prose of the cards and the titles of the samples: data, and still shown on pages."""
     shipped = [yaml.safe_load(path.read_text("utf-8")) for path in (ROOT / "assets/models").glob("*/card.yaml")]
     found: set[str] = set()
-    for card in [*CARDS.values(), *ICU_CARDS.values(), *SYNTHESIS_CARDS.values(), *shipped]:
+    tables = [*TABLE_CARDS.values(), OWN, TREATMENT_CARD]
+    for card in [*CARDS.values(), *ICU_CARDS.values(), *SYNTHESIS_CARDS.values(), *tables, *shipped]:
         found |= {card[field] for field in CARD_TEXTS if card.get(field)}
         found |= {text for field in CARD_LISTS for text in card.get(field, [])}
         found.add((card.get("split") or {}).get("method", ""))
