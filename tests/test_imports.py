@@ -20,6 +20,7 @@ FLOOR = {
     "settings": 0,
     "metrics": 0,
     "calibration": 1,
+    "likeness": 1,
     "marks": 1,
     "artifacts": 2,
     "runtime": 2,

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from medai_core.errors import InputError, MedAIError
 from medai_core.imaging.prepare import prepare
 from medai_core.imaging.read import read_scan
+from medai_core.likeness import joined_groups
 
 LABELS: dict[str, tuple[str, ...]] = {
     "chest_xray": ("normal", "bacterial", "viral"),
     "brain_mri": ("glioma", "meningioma", "notumor", "pituitary"),
 }
-NEAR_DUPLICATE = 0.99
 PUBLIC_TEST = ("test", "testing")
 """The public releases' own test folders: training never looks into them."""
 
@@ -98,31 +98,6 @@ IDENTITIES: dict[str, Callable[[Path], tuple[int, str, str, int] | None]] = {
 }
 
 
-def duplicate_groups(images: NDArray[np.uint8], limit: float = NEAR_DUPLICATE) -> NDArray[np.str_]:
-    """Return a group name per image (N,): near-duplicates, also through a chain of others, share one.
-
-    Two images are near-duplicates when the cosine similarity of their standardised 32 × 32 thumbnails
-    is above `limit`.
-    """
-    from scipy.sparse import csr_array
-    from scipy.sparse.csgraph import connected_components
-
-    n = len(images)
-    side = images.shape[1] // 32
-    thumbs = images.reshape(n, 32, side, 32, side).mean((2, 4)).reshape(n, -1)  # (N, 1024)
-    thumbs = thumbs - thumbs.mean(1, keepdims=True)
-    thumbs = (thumbs / (np.linalg.norm(thumbs, axis=1, keepdims=True) + 1e-6)).astype(np.float32)
-    rows, columns = [], []
-    for start in range(0, n, 1024):
-        near = np.argwhere(thumbs[start : start + 1024] @ thumbs.T > limit)
-        rows.append(near[:, 0] + start)
-        columns.append(near[:, 1])
-    row, column = np.concatenate(rows), np.concatenate(columns)
-    graph = csr_array((np.ones(len(row), bool), (row, column)), shape=(n, n))
-    _, component = connected_components(graph, directed=False)
-    return np.array([f"group{c}" for c in component])
-
-
 def _relative_order(streams: NDArray[np.str_], numbers: NDArray[np.int64]) -> NDArray[np.float64]:
     order = np.zeros(len(numbers))
     for stream in np.unique(streams):
@@ -163,6 +138,6 @@ def load_scans(model: str, folder: Path, leave_out: Collection[str] = ()) -> Sca
     images = _images(path for path, _ in found)
     labels, groups, streams, numbers = (np.array(column) for column in zip(*(who for _, who in found), strict=True))
     if model == "brain_mri":
-        groups = duplicate_groups(images)
+        groups = joined_groups(images)
     names = tuple(path.relative_to(folder).as_posix() for path, _ in found)
     return ScanSet(images, labels.astype(np.int64), groups, _relative_order(streams, numbers), streams, names)

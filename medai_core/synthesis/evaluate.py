@@ -16,9 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from medai_core import metrics
 from medai_core.errors import InputError
+from medai_core.likeness import joined_groups
 from medai_core.metrics import Interval
 from medai_core.synthesis import quality, utility
-from medai_core.synthesis.privacy import MEMBER, WITHHELD_PERCENT, Descriptors, joined_groups, membership_auc
+from medai_core.synthesis.privacy import MEMBER, WITHHELD_PERCENT, Descriptors, membership_auc
 from medai_core.synthesis.utility import TrainingSet
 
 Figures = list[dict[str, object]]

@@ -15,12 +15,13 @@ from PIL import Image
 
 from medai_core.artifacts import Bundle, round_weights, save_bundle
 from medai_core.errors import ArtifactError
+from medai_core.likeness import joined_groups
 from medai_core.synthesis import directions, quality
 from medai_core.synthesis.cards import VERSION, card_of
 from medai_core.synthesis.evaluate import evaluate
 from medai_core.synthesis.generator import GENERATORS, Generator
 from medai_core.synthesis.network import NetworkConfig
-from medai_core.synthesis.privacy import Descriptors, joined_groups
+from medai_core.synthesis.privacy import Descriptors
 from medai_core.synthesis.split import split
 from medai_core.synthesis.train import RECIPES, Recipe, train_gan
 from medai_core.synthesis.train_painters import Progress, encode, train_autoencoder

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_scans import BRAIN_LABELS, draw_brain, draw_chest, encode
+from drawn_scans import BRAIN_LABELS, draw_chest, encode
 
 from medai_core.errors import InputError
-from medai_core.imaging.dataset import IDENTITIES, PUBLIC_TEST, duplicate_groups, load_scans
+from medai_core.imaging.dataset import IDENTITIES, PUBLIC_TEST, load_scans
 from medai_core.imaging.prepare import prepare
 from medai_core.imaging.read import read_scan
 
@@ -80,40 +80,6 @@ def test_planted_duplicates_share_a_group_and_nothing_else_does(brain_scans) -> 
         groups = brain_scans.groups[brain_scans.labels == label]
         assert groups[16] == groups[17] == groups[0]
     assert len(set(brain_scans.groups)) == len(brain_scans.groups) - 8
-
-
-def slow_groups(images: np.ndarray, limit: float) -> list[set[int]]:
-    """Pairs by a double loop, chains by merging sets."""
-    thumbs = [np.array([[b.mean() for b in np.split(r, 32, 1)] for r in np.split(i, 32, 0)]).ravel() for i in images]
-    sets = [{k} for k in range(len(images))]
-    for i in range(len(images)):
-        for j in range(i):
-            if np.corrcoef(thumbs[i], thumbs[j])[0, 1] > limit:
-                mine, other = (next(s for s in sets if k in s) for k in (i, j))
-                if mine is not other:
-                    mine |= other
-                    sets.remove(other)
-    return sets
-
-
-def test_groups_equal_a_slow_oracle_also_through_a_chain() -> None:
-    rng = np.random.default_rng(2)
-    steps = [prepare(draw_brain(0, 3)).image[..., 0] * 255]
-    for _ in range(5):  # each next one is near its predecessor, the ends are apart
-        steps.append(steps[-1] + rng.normal(0, 2, (32, 32)).repeat(4, 0).repeat(4, 1))
-    others = [prepare(draw_brain(k % 4, 50 + k)).image[..., 0] * 255 for k in range(6)]
-    images, limit = np.clip(np.stack(steps + others), 0, 255).astype(np.uint8), 0.998
-    thumbs = images.reshape(12, 32, 4, 32, 4).mean((2, 4)).reshape(12, -1)
-    assert np.corrcoef(thumbs)[0, 5] < limit
-    images = images[rng.permutation(12)]
-    names = duplicate_groups(images, limit)
-    found = {frozenset(np.flatnonzero(names == name).tolist()) for name in set(names)}
-    wanted = slow_groups(images, limit)
-    assert found == {frozenset(s) for s in wanted} and sorted(map(len, wanted)) == [1] * 6 + [6]
-
-
-def test_blank_images_are_no_duplicates_of_each_other() -> None:
-    assert len(set(duplicate_groups(np.full((3, 128, 128), 7, np.uint8)))) == 3
 
 
 def test_folders_can_be_left_out_at_any_depth(tmp_path: Path) -> None:

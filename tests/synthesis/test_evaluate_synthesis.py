@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from drawn_images import bodies
+from drawn_bodies import bodies
 
 from medai_core import metrics
 from medai_core.errors import InputError

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_images import COPIES, bodies, draw_body
+from drawn_bodies import COPIES, bodies, draw_body
 from PIL import Image
 from scipy import ndimage
 
+from medai_core import likeness
 from medai_core.errors import ArtifactError, InputError
-from medai_core.synthesis import privacy
-from medai_core.synthesis.privacy import Descriptors, joined_groups, membership_auc
+from medai_core.likeness import Codes
+from medai_core.synthesis.privacy import Descriptors, membership_auc
 
 COUNT = 120
 PUBLIC = Path(__file__).resolve().parents[2].parent / "shared/data/chest_xray/train"
@@ -46,7 +47,7 @@ def test_other_bodies_are_let_through_as_often_as_real_ones(descriptors: Descrip
 
 def test_similarity_is_about_the_aligned_correlation_of_thumbnails(training, descriptors: Descriptors) -> None:
     image = np.clip(0.6 * training[7] + 0.4 * draw_body(900), 0, 255).astype(np.uint8)
-    windows = privacy._windows(privacy._maps(np.stack([image, training[7]]))).reshape(2, -1)
+    windows = likeness._windows(likeness._maps(np.stack([image, training[7]]))).reshape(2, -1)
     exact = np.corrcoef(windows)[0, 1]
     found = descriptors.nearest(image[None])
     assert found.nearest[0] == 7
@@ -98,7 +99,7 @@ def test_descriptors_go_through_a_file_and_stay_small(descriptors: Descriptors) 
     one, other = descriptors.nearest(images, features), again.nearest(images, features)
     np.testing.assert_array_equal(one.similarity, other.similarity)
     np.testing.assert_array_equal(one.feature_closeness, other.feature_closeness)
-    assert again.codes.nbytes <= 48 * COUNT and len(again) == COUNT
+    assert again.known.codes.nbytes <= 48 * COUNT and len(again) == COUNT
     with pytest.raises(ArtifactError, match="another version"):
         Descriptors.from_arrays(descriptors.to_arrays() | {"layout": np.zeros(5)})
 
@@ -108,7 +109,7 @@ def attacked(owned: np.ndarray, secret: np.ndarray) -> np.ndarray:
 
     The attacker owns other images with their descriptors, and even knows which penalty serves best.
     """
-    codes = Descriptors._of(np.concatenate([owned, secret]), 0).codes.astype(float)
+    codes = Codes.of(np.concatenate([owned, secret])).codes.astype(float)
     codes /= np.linalg.norm(codes, axis=1, keepdims=True)
     mine, others = codes[: len(owned)], codes[len(owned) :]
     known, truth = (part[:, ::2, ::2].reshape(len(part), -1).astype(float) for part in (owned, secret))
@@ -150,16 +151,16 @@ def test_a_rebuilt_radiograph_is_no_nearer_than_another_patients() -> None:
 
 
 def test_codes_hold_too_few_bits_for_an_image(descriptors: Descriptors) -> None:
-    _, counts = np.unique(descriptors.codes, return_counts=True)
+    _, counts = np.unique(descriptors.known.codes, return_counts=True)
     share = counts / counts.sum()
-    bits = -(share * np.log2(share)).sum() * descriptors.codes.shape[1]
+    bits = -(share * np.log2(share)).sum() * descriptors.known.codes.shape[1]
     assert bits / 8 < 24, "bytes per image"
 
 
 def test_sixteen_images_against_thousands_take_milliseconds(descriptors: Descriptors) -> None:
     rng = np.random.default_rng(0)
     codes = np.round(rng.normal(0, 3, (4700, 48))).astype(np.int8)
-    many, images = Descriptors(codes, descriptors.signs, descriptors.reference, {}), bodies(16)
+    many, images = Descriptors(Codes(codes, descriptors.known.signs), descriptors.reference, {}), bodies(16)
     many.nearest(images)
     took = []
     for _ in range(12):
@@ -167,20 +168,6 @@ def test_sixteen_images_against_thousands_take_milliseconds(descriptors: Descrip
         many.nearest(images)
         took.append(time.perf_counter() - started)
     assert min(took) < 0.1, "60 ms on an idle machine"
-
-
-def test_copies_under_other_names_are_joined() -> None:
-    images = bodies(8)
-    images = np.concatenate(
-        [images, [COPIES["mirrored, shifted and compressed"](images[2]), COPIES["shifted"](images[5])]]
-    )
-    groups = np.array([f"g{k}" for k in range(10)])
-    joined = joined_groups(images, groups)
-    assert joined[8] == joined[2] and joined[9] == joined[5] and len(set(joined)) == 8
-    assert set(joined) <= set(groups)
-    # A chain through groups that were given is followed too.
-    linked = joined_groups(images, np.array(["a", "b", "c", "c", "e", "f", "g", "h", "i", "b"]))
-    assert len({linked[1], linked[5], linked[9]}) == 1 and linked[2] == linked[3] == linked[8]
 
 
 def test_membership_is_betrayed_by_copies_and_not_by_strangers() -> None:

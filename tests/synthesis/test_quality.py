@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from drawn_images import bodies
+from drawn_bodies import bodies
 from scipy import linalg
 
 from medai_core.errors import InputError
