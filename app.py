@@ -35,8 +35,17 @@ chosen = st.navigation(
             st.Page("pages/synthesis/reader_test.py", title=_("Real or synthetic?"), icon=":material/quiz:"),
             st.Page("pages/synthesis/restore.py", title=_("Restore a radiograph"), icon=":material/healing:"),
         ],
-        _("Evidence"): [st.Page("pages/models/models.py", title=_("Models"), icon=":material/monitoring:")],
-    }
+        _("Tables"): [
+            st.Page("pages/tabular/train_table.py", title=_("Train on a table"), icon=":material/model_training:"),
+            st.Page("pages/tabular/explain_table.py", title=_("Explain predictions"), icon=":material/troubleshoot:"),
+            st.Page("pages/tabular/treatment.py", title=_("Compare treatments"), icon=":material/balance:"),
+        ],
+        _("Evidence"): [
+            st.Page("pages/models/models.py", title=_("Models"), icon=":material/monitoring:"),
+            st.Page("pages/explore/explore.py", title=_("Explore explanations"), icon=":material/travel_explore:"),
+        ],
+    },
+    expanded=True,  # or Streamlit hides those after the tenth
 )
 tour.bar(chosen.url_path or "home")
 chosen.run()

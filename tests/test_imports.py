@@ -19,6 +19,7 @@ FLOOR = {
     "errors": 0,
     "settings": 0,
     "metrics": 0,
+    "faithfulness": 0,
     "calibration": 1,
     "likeness": 1,
     "marks": 1,

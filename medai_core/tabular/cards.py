@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import json
 import re
+import zipfile
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
+from medai_core.artifacts import CARD, DIGESTS
 from medai_core.tabular.bundles import libraries
 from medai_core.tabular.compare import Study, rows_of
 from medai_core.tabular.tables import Table, clean_name
@@ -97,6 +103,24 @@ def card_of(study: Study, table: Table, name: str, version: str = "1.0.0") -> di
     data = {"name": table.name, "sha256": table.digest, **rows_of(study)}
     shown = clean_name(name) or "table"
     return {"id": slug(name), "version": version, "name": shown, **OWN, **_made(study, data, {"method": SPLIT})}
+
+
+def renamed(data: bytes, name: str) -> bytes:
+    """A bundle's ZIP, of :func:`~medai_core.tabular.bundles.to_zip`, under another name; all else stays as it is."""
+    import yaml
+
+    shown = clean_name(name) or "table"
+    with zipfile.ZipFile(io.BytesIO(data)) as source:
+        files = {PurePosixPath(member).name: source.read(member) for member in source.namelist()}
+    card = {**yaml.safe_load(files[CARD]), "id": slug(shown), "name": shown}
+    files[CARD] = yaml.safe_dump(card, sort_keys=False, allow_unicode=True, width=110).encode()
+    digests = {**json.loads(files[DIGESTS]), CARD: hashlib.sha256(files[CARD]).hexdigest()}
+    files[DIGESTS] = (json.dumps(digests, indent=1) + "\n").encode()
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as target:
+        for file, content in files.items():
+            target.writestr(f"{card['id']}/{file}", content)
+    return buffer.getvalue()
 
 
 def shipped_card(study: Study, model: str, version: str, words: Mapping[str, Any]) -> dict[str, Any]:

@@ -141,6 +141,14 @@ class RiskModel:
                 self._members[name] = load_member(self.bundle, name)
             return self._members[name]
 
+    def whole(self) -> RiskModel:
+        """Load all there is, so that the bundle's files are not needed any more."""
+        for name in self.families:
+            self.member(name)
+        self.held()
+        _ = self._unlikeness
+        return self
+
     @cached_property
     def _unlikeness(self) -> Any:
         return load_unlikeness(self.bundle)

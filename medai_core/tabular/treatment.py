@@ -342,8 +342,9 @@ def from_bundle(bundle: Bundle) -> TreatmentModel:
         tuple(constants["cells"]["columns"]), tuple(map(tuple, constants["cells"]["edges"])), curves["cells"]
     )  # fmt: skip
     return TreatmentModel(
-        name=bundle.id, version=bundle.version, arms=arms, titles=titles(arms), horizon=float(constants["horizon"]),
-        encoder=Encoder.from_list(constants["encoder"]), scaling=Scaling.from_dict(constants["scaling"]),
+        name=bundle.id, version=bundle.version, arms=arms, titles=titles(arms, True),
+        horizon=float(constants["horizon"]), encoder=Encoder.from_list(constants["encoder"]),
+        scaling=Scaling.from_dict(constants["scaling"]),
         members=Members.from_arrays(constants["family"], len(arms), load_arrays(bundle, "model")),
         population=Population(shown, curves["at_risk"], tuple(population["patients"]), tuple(population["events"])),
         policy=PolicyValue.from_dict(constants["policy"]), cells=cells,
@@ -375,7 +376,6 @@ def to_constants(model: TreatmentModel) -> dict[str, Any]:
     }
 
 
-def titles(arms: Sequence[str]) -> tuple[Message, ...]:
-    """What the arms of the built-in trial are called; those of another by their values."""
-    known = set(arms) == set(ACTG_ARMS)
-    return tuple(ACTG_ARMS[arm] if known else Message("{arm}", {"arm": arm}) for arm in arms)
+def titles(arms: Sequence[str], of_actg: bool) -> tuple[Message, ...]:
+    """What the arms of the built-in trial are called; those of any other by their values."""
+    return tuple(ACTG_ARMS[arm] if of_actg else Message("{arm}", {"arm": arm}) for arm in arms)

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medai_core.faithfulness import Faithfulness
 from medai_core.tabular.explain import PROBABILITY, Explanation
+from medai_core.tabular.faithful import BACKGROUND_ROWS, of_answers
 from medai_core.tabular.survival import Matrix, Vector
 from medai_core.tabular.treatment import TreatmentModel
 
@@ -43,6 +45,8 @@ def explain(
     InputError
         If an arm is unknown, or a row cannot be read.
     """
+    import shap  # noqa: F401  not to be counted: seconds, once
+
     x = np.array([model.read(row)[0] for row in ([rows] if isinstance(rows, Mapping) else rows)])
     asked = _question(model, model.number(arm), None if versus is None else model.number(versus))
     start = time.perf_counter()
@@ -54,6 +58,12 @@ def explain(
         additivity_error=float(np.abs(base + values.sum(axis=1) - answers).max()), sampling_error=error,
         background=len(model.background), seconds=time.perf_counter() - start,
     )  # fmt: skip
+
+
+def faithfulness(model: TreatmentModel, told: Explanation, arm: str, versus: str | None = None) -> Faithfulness:
+    """Hold an explanation of one patient, made by :func:`explain` for the same arms, against the model."""
+    asked = _question(model, model.number(arm), None if versus is None else model.number(versus))
+    return of_answers(asked, told, model.background[:BACKGROUND_ROWS])
 
 
 def _question(model: TreatmentModel, arm: int, versus: int | None) -> Callable[[Matrix], Vector]:

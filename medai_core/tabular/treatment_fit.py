@@ -13,7 +13,7 @@ from medai_core.tabular.survival import STORED, Matrix, Members, Rows, Sample, V
 from medai_core.tabular.survival_choice import Score, choose, compare, folds
 from medai_core.tabular.survival_metrics import check_horizon
 from medai_core.tabular.treatment import Cells, Curves, Population, TreatmentModel, titles
-from medai_core.tabular.trial import TWO_YEARS, Trial
+from medai_core.tabular.trial import ACTG_ROLES, TWO_YEARS, Trial
 
 RESAMPLES = 200
 REPEATS = 3
@@ -68,8 +68,9 @@ def fit_treatment(
     members = Members.fit(family, sample, days, resamples, seed, lambda done, of: progress("resamples", done, of))
     rng = np.random.default_rng(seed)
     model = TreatmentModel(
-        name=trial.name, version=version, arms=trial.arms, titles=titles(trial.arms), horizon=float(horizon),
-        encoder=trial.encoder, scaling=scaling, members=members, population=population(sample, days), policy=value,
+        name=trial.name, version=version, arms=trial.arms, titles=titles(trial.arms, trial.roles == ACTG_ROLES),
+        horizon=float(horizon), encoder=trial.encoder, scaling=scaling, members=members,
+        population=population(sample, days), policy=value,
         cells=cells(trial, members, sample, horizon, rng), background=drawn_patients(trial, DRAWN, rng),
         limits=limits or {},
     )  # fmt: skip

@@ -140,7 +140,7 @@ def data(card: Mapping[str, Any]) -> None:
         names = {
             "name": _("Name"), "source": _("Source"), "licence": _("Licence"), "citation": _("Citation"),
             "n_images": _("Images"), "n_patients": _("Patients"), "n_groups": _("Groups of near-duplicates"),
-            "n_stays": _("Stays"), "n_deaths": _("Deaths"),
+            "n_stays": _("Stays"), "n_deaths": _("Deaths"), "n_events": _("Events"),
         }  # fmt: skip
         facts([(names.get(field, field), _(text(value))) for field, value in source.items()])
     with right:

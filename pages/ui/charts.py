@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -178,9 +179,15 @@ def square(figure: go.Figure, x: str, y: str) -> None:
     figure.update_yaxes(title=y, range=[-0.04, 1.04], fixedrange=True)
 
 
-def confusion(labels: Sequence[str], counts: Sequence[Sequence[int]], key: str) -> None:
-    """Draw a confusion matrix: rows are the truth, columns the model's label; shades are shares of a row."""
-    names = [label_name(label).replace(" ", "<br>") for label in labels]
+def confusion(
+    labels: Sequence[str], counts: Sequence[Sequence[int]], key: str, names: Sequence[str] | None = None
+) -> None:
+    """Draw a confusion matrix: rows are the truth, columns the model's label; shades are shares of a row.
+
+    ``names`` are shown in place of those that :func:`label_name` knows.
+    """
+    plain = list(names) if names is not None else [label_name(label) for label in labels]
+    names = [escape(name).replace(" ", "<br>") for name in plain]
     shares = [[count / (sum(row) or 1) for count in row] for row in counts]
     low, high = ("#1D2832", "#56B4E9") if dark() else ("#EEF3F7", "#0072B2")
     figure = go.Figure(
@@ -209,7 +216,6 @@ def confusion(labels: Sequence[str], counts: Sequence[Sequence[int]], key: str) 
     figure.update_layout(margin={"l": 0, "r": 10, "t": 8, "b": 0})
     figure.update_xaxes(title=_("Model's label"), side="bottom", fixedrange=True, showgrid=False, tickangle=0)
     figure.update_yaxes(title=_("Truth"), autorange="reversed", fixedrange=True, showgrid=False)
-    plain = [label_name(label) for label in labels]
     words = [
         f"{name} → " + ", ".join(f"{other} {count}" for other, count in zip(plain, row, strict=True))
         for name, row in zip(plain, counts, strict=True)

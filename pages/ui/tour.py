@@ -151,7 +151,7 @@ def invitation() -> None:
         border=True, horizontal=True, wrap=False, vertical_alignment="center", horizontal_alignment="distribute",
         key="tour_invite",
     ):  # fmt: skip
-        words = _("Three minutes through every part, on built-in synthetic samples. Leave and resume as you like.")
+        words = _("Three minutes through every part, on built-in samples. Leave and resume as you like.")
         st.markdown(f":material/tour: **{_('Guided tour')}** · {words}", width="stretch")
         if tour is not None and tour.at:
             st.button(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from pages.ui import icu_loaders, icu_stay, loaders, synth_loaders, uploads
+from pages.ui import icu_loaders, icu_stay, loaders, synth_loaders, tab_models, tabx_state, uploads
 from pages.ui.language import _
 from pages.ui.queue import Answers, Queue, Upload
 from pages.ui.samples import Sample, samples
@@ -16,6 +16,8 @@ from pages.ui.samples import Sample, samples
 HIGH_RISK, CALM_STAY = "icu_synthetic_rising_late.txt", "icu_synthetic_high_risk.txt"
 NORMAL, ILL, DOCUMENT = "normal", "bacterial", "refused"
 """Labels of the samples that are opened; of stays, names."""
+DOUBTFUL = 216
+"""Patient of the table of breast masses whose prediction set holds both labels, counted from 1."""
 WORKLIST, COHORT, RESTORE = "worklist", "cohort", "restore_held"
 """Where the pages keep what is open on them."""
 
@@ -40,6 +42,8 @@ def steps() -> list[Step]:
     found = [_welcome(), *_scan_steps(here)]
     if icu_stay.demo_stays():
         found += _icu_steps(here)
+    if tab_models.SHIPPED_TABLE in tab_models.shipped():
+        found.append(_table_step())
     if synth_loaders.generator_ids():
         found += _synthetic_steps()
     if synth_loaders.restorer_ids() and ILL in here:
@@ -51,8 +55,9 @@ def _welcome() -> Step:
     return Step(
         "pages/home/home.py",
         _("Welcome"),
-        _("Each tile is one task. Everything on this tour is synthetic: no image and no course is a patient's."),
-    )
+        _("Each tile is one task. Images and courses on this tour are synthetic, of no patient; the table is a public "
+          "one without names."),
+    )  # fmt: skip
 
 
 def _scan_steps(here: set[str]) -> list[Step]:
@@ -95,6 +100,16 @@ def _icu_steps(here: set[str]) -> list[Step]:
              lambda: _stay(CALM_STAY, _("What if"), lower_heart_rate=True)),
         *found,
     ]  # fmt: skip
+
+
+def _table_step() -> Step:
+    return Step(
+        "pages/tabular/explain_table.py",
+        _("A table's answer, taken apart"),
+        _("This mass leaves the model in doubt. Each bar shows what moved the answer; Every model says whether the "
+          "others agree, and What if lets you change a value."),
+        lambda: _patient(DOUBTFUL),
+    )  # fmt: skip
 
 
 def _synthetic_steps() -> list[Step]:
@@ -183,3 +198,9 @@ def _stay(name: str, tab: str, lower_heart_rate: bool = False) -> dict[str, obje
         edit = Edit("shift", "HR", None, -20.0)
         found[icu_stay.EDITS] = st.session_state.get(icu_stay.EDITS, {}) | {digest: (edit,)}
     return found
+
+
+def _patient(number: int) -> dict[str, object]:
+    model = tab_models.SHIPPED_TABLE
+    patients = tabx_state.patients_of(model, tab_models.table_model(model), tabx_state.TABLE)
+    return {"tabx_model": model, tabx_state.TABS: _("Why"), tabx_state.row_key(patients): number}

@@ -107,6 +107,8 @@ def metric_name(code: str) -> str:
     """Return the name of a figure of merit as bundles write it."""
     from pages.ui.icu_metrics import icu_metric_name  # which takes words from here
     from pages.ui.synth_metrics import synth_metric_name
+    from pages.ui.tab_words import table_metric_name
+    from pages.ui.treat_metrics import treat_metric_name
 
     names = {
         "AUC, pneumonia": _("AUC, pneumonia"),
@@ -129,7 +131,7 @@ def metric_name(code: str) -> str:
     }
     if code in names:
         return capital(names[code])
-    if name := icu_metric_name(code) or synth_metric_name(code):
+    if name := icu_metric_name(code) or synth_metric_name(code) or treat_metric_name(code) or table_metric_name(code):
         return capital(name)
     if gate := GATE_METRIC.fullmatch(code):
         model, against, refused = gate.groups()
@@ -151,6 +153,8 @@ def split_name(code: str) -> str:
         "held-out folds": _("held-out folds"),
         "validation": _("validation"),
         "synthetic": _("synthetic images"),
+        "cross-validation": _("cross-validation"),
+        "all patients of the trial": _("all patients of the trial"),
     }
     base, _comma, rest = code.partition(", ")
     base = names.get(base, base)

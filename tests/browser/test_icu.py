@@ -75,6 +75,34 @@ def test_choose_scrub_what_if(visitor: Visitor) -> None:
     expect(page.locator(".st-key-icu_answer .main .value")).to_have_text(first)
 
 
+def test_one_value_is_changed_another_deleted_and_one_edit_undone(visitor: Visitor) -> None:
+    page = visitor()
+    go(page, PAGE)
+    page.locator(".st-key-icu_gallery").get_by_role("button", name="Open").first.click()
+    now(page, 24)
+    first = risk(page)
+    page.get_by_role("tab", name="What if").click()
+    value = page.get_by_role("spinbutton", name="New value")
+    value.fill("190")
+    value.press("Enter")
+    page.get_by_role("button", name="Apply the change").click()
+    listed = page.locator("[class*='st-key-icu_undo_']")
+    expect(listed).to_have_count(2)  # the edit's own button, and the one for all
+    expect(page.get_by_text(re.compile("Heart rate .*190"))).to_be_visible()
+    expect(page.locator(".medai-delta")).to_contain_text("→")
+    one_edit = risk(page)
+
+    page.get_by_text("Delete", exact=True).click()
+    page.get_by_role("button", name="Apply the change").click()
+    expect(listed).to_have_count(3)
+    page.locator(".st-key-icu_undo_1").get_by_role("button").click()
+    expect(listed).to_have_count(2)
+    assert risk(page) == one_edit
+    page.locator(".st-key-icu_undo_0").get_by_role("button").click()
+    expect(listed).to_have_count(0)
+    expect(page.locator(".st-key-icu_answer .main .value")).to_have_text(first)
+
+
 def test_upload_why_measured_download(visitor: Visitor, tmp_path: Path) -> None:
     page = visitor()
     go(page, PAGE)

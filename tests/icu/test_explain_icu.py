@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import combinations
 from math import factorial
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from medai_core.errors import InputError
 from medai_core.icu import explain
-from medai_core.icu.explain import RiskExplanation, explain_risk, shapley
+from medai_core.icu.explain import RiskExplanation, explain_risk, faithfulness, shapley
 from medai_core.icu.features import features, features_at
 from medai_core.icu.grid import stack
 from medai_core.icu.records import read_stay
@@ -185,6 +186,18 @@ def test_blocks_are_as_short_as_the_evaluations_allow(at, monkeypatch):
 
 
 # --------------------------------------------------------------------------------------------- in words
+
+
+def test_an_explanation_is_held_against_random_orders(explained, forecaster, stay):
+    found = faithfulness(forecaster, stay, explained)
+    turned = 1.0 if explained.value >= explained.base_value else -1.0
+    assert found.insertion[0] == found.deletion[-1] == pytest.approx(turned * explained.base_value, abs=1e-6)
+    assert found.insertion[-1] == found.deletion[0] == pytest.approx(turned * explained.value, abs=1e-6)
+    assert found.insertion_auc > found.random_insertion_auc and found.deletion_auc < found.random_deletion_auc
+    wrong = replace(
+        explained, contributions=-explained.contributions, fixed={k: -v for k, v in explained.fixed.items()}
+    )
+    assert not faithfulness(forecaster, stay, wrong).faithful
 
 
 def test_top_reasons_in_words():

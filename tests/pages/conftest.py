@@ -190,7 +190,7 @@ def files() -> dict[str, bytes]:
 @pytest.fixture
 def app(monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
     """Return the whole app, on its home page, with the fake reader and fake bundles."""
-    from pages.ui import icu_loaders, loaders, synth_loaders
+    from pages.ui import icu_loaders, loaders, synth_loaders, tabx_answer
 
     # All tests are one session to Streamlit: without this, a reading of one would be shown in the next.
     st.cache_data.clear()
@@ -204,6 +204,7 @@ def app(monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
     monkeypatch.setattr(synth_loaders, "generator_ids", lambda: ["chest_xray_gan", "brain_mri_gan"])
     monkeypatch.setattr(synth_loaders, "restorer_ids", lambda: ["chest_xray_restorer"])
     monkeypatch.setattr(loaders, "bundle", fake_bundle)
+    monkeypatch.setattr(tabx_answer, "unlikeness", lambda view: None)  # an autoencoder, which needs TensorFlow
     monkeypatch.setattr(loaders, "device", lambda: "CPU (2 cores)")
     loaders.loading().future.result()
     icu_loaders.loading().future.result()

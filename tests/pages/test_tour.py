@@ -38,6 +38,7 @@ OPEN = {
     "A stay in intensive care, hour by hour": "Expected outside the normal range",
     "What if a value were different?": "Undo all",
     "Many patients, and whose risk is rising": "Median risk",
+    "A table's answer, taken apart": "Patient 216",
     "Images of no patient": "12 images",
     "What the generator has learnt": "One drawing, every label",
     "Proof of privacy": "of real-to-real distances",
@@ -108,6 +109,7 @@ def test_parts_that_are_not_installed_are_left_out(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(synth_loaders, "generator_ids", lambda: [])
     monkeypatch.setattr(synth_loaders, "restorer_ids", lambda: [])
     monkeypatch.setattr(tour_steps, "samples", lambda: ())
+    monkeypatch.setattr(tour_steps.tab_models, "shipped", lambda: [])
     monkeypatch.setattr(tour_steps.icu_stay, "demo_stays", lambda: [])
     assert [step.page for step in tour_steps.steps()] == ["pages/home/home.py", "pages/models/models.py"]
 

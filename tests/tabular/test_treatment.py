@@ -22,7 +22,7 @@ from medai_core.tabular.explain import PROBABILITY
 from medai_core.tabular.tables import table_of
 from medai_core.tabular.treatment import FEWEST_SHOWN, Cells, TreatmentModel, from_bundle, to_arrays, to_constants
 from medai_core.tabular.treatment_evaluate import figures, policy_figures
-from medai_core.tabular.treatment_explain import explain
+from medai_core.tabular.treatment_explain import explain, faithfulness
 from medai_core.tabular.treatment_fit import drawn_patients, fit_treatment
 from medai_core.tabular.trial import (
     ACTG_ARMS,
@@ -53,6 +53,12 @@ def chooser() -> TreatmentModel:
 
 
 # ------------------------------------------------------------------------------------------------ the face
+
+
+def test_four_arms_of_another_trial_are_not_called_by_the_names_of_this_one(model):
+    named = [str(title) for title in model.titles]
+    assert named == [str(title) for title in ACTG_ARMS.values()]
+    assert [str(title) for title in treatment.titles(model.arms, False)] == ["0", "1", "2", "3"]
 
 
 def test_the_arms_side_by_side(model):
@@ -368,3 +374,10 @@ def test_the_layout_of_the_public_file_is_checked(tmp_path):
     drawn_actg(60, 0).drop(columns="cd80").to_csv(tmp_path / "actg175.csv", index=False)
     with pytest.raises(InputError, match="must have the columns of ACTG 175, but cd80 is missing"):
         load_actg(tmp_path)
+
+
+def test_what_drives_a_difference_is_held_against_random_orders(model):
+    told = explain(model, PATIENT, "1", "0")
+    found = faithfulness(model, told, "1", "0")
+    assert abs(found.insertion[-1]) == pytest.approx(abs(told.predictions[0]), abs=1e-9)
+    assert found.insertion_auc >= found.random_insertion_auc and len(found.share) == len(ACTG_COVARIATES) + 1
