@@ -18,7 +18,9 @@ WORKLIST_PAGE = "pages/imaging/worklist.py"
 COHORT_PAGE = "pages/icu/cohort.py"
 SYNTHESIZE_PAGE, READER_TEST_PAGE = "pages/synthesis/synthesize.py", "pages/synthesis/reader_test.py"
 RESTORE_PAGE = "pages/synthesis/restore.py"
-MODELS_PAGE = "pages/models/models.py"
+TRAIN_PAGE, EXPLAIN_PAGE = "pages/tabular/train_table.py", "pages/tabular/explain_table.py"
+TREATMENT_PAGE = "pages/tabular/treatment.py"
+MODELS_PAGE, EXPLORE_PAGE = "pages/models/models.py", "pages/explore/explore.py"
 # Streamlit collects garbage after each look, which holds up the loading that is looked at.
 LOOK_AGAIN_SECONDS = 3.0
 
@@ -36,7 +38,7 @@ class Tile(NamedTuple):
 def main() -> None:
     page(
         "MedAI",
-        _("Calibrated, explained readings of scans and of stays in intensive care, and synthetic images with proof."),
+        _("Calibrated, explained readings of scans, stays and tables, and synthetic images with proof."),
     )
     tour.invitation()
     tiles()
@@ -46,7 +48,7 @@ def main() -> None:
 
 
 def tiles() -> None:
-    """One tile per task: a column for each kind of data, and below them what to trust it on."""
+    """One tile per task: a block for each kind of data, and below them what to trust it on."""
     imaging = (
         Tile(SCAN_PAGE, "radiology", _("Read a scan"), _("Open a scan"),
              _("One file as it left the scanner: an answer with its uncertainty, heat maps that check themselves, "
@@ -69,21 +71,33 @@ def tiles() -> None:
         Tile(RESTORE_PAGE, "healing", _("Restore a radiograph"), _("Open an image"),
              _("Take noise away or fill in a region, and see what was invented.")),
     )  # fmt: skip
-    models = Tile(
-        MODELS_PAGE, "monitoring", _("Models"), _("See the evidence"),
-        _("What each model is for and not for, how it did on cases it never saw, and where it is known to fail."),
+    tables = (
+        Tile(TRAIN_PAGE, "model_training", _("Train on a table"), _("Open a table"),
+             _("Your own table of patients: what must not be used, models compared honestly, a bundle to keep.")),
+        Tile(EXPLAIN_PAGE, "troubleshoot", _("Explain predictions"), _("Explain a patient"),
+             _("SHAP for one patient and for all, by every model; what if, and what would have to change.")),
+        Tile(TREATMENT_PAGE, "balance", _("Compare treatments"), _("Compare"),
+             _("A trial's treatments side by side for one patient, and whether choosing for each is worth it.")),
     )  # fmt: skip
-    for column, (section, members) in zip(
-        st.columns(3),
-        ((_("Imaging"), imaging), (_("Intensive care"), care), (_("Synthetic images"), synthetic)),
-        strict=True,
-    ):
-        with column, st.container(height="stretch"):
-            st.caption(f"**{section}**")
-            for member in members:
-                tile(member)
+    evidence = (
+        Tile(MODELS_PAGE, "monitoring", _("Models"), _("See the evidence"),
+             _("What each model is for and not for, how it did on cases it never saw, and where it is known to fail.")),
+        Tile(EXPLORE_PAGE, "travel_explore", _("Explore explanations"), _("Explore"),
+             _("Any model, any case: its explanation, and whether it holds against a random one.")),
+    )  # fmt: skip
+    kinds = (
+        (_("Imaging"), imaging), (_("Intensive care"), care), (_("Synthetic images"), synthetic), (_("Tables"), tables),
+    )  # fmt: skip
+    for pair in (kinds[:2], kinds[2:]):
+        for column, (section, members) in zip(st.columns(2), pair, strict=True):
+            with column, st.container(height="stretch"):
+                st.caption(f"**{section}**")
+                for member in members:
+                    tile(member)
     st.caption(f"**{_('Evidence')}**")
-    tile(models)
+    for column, member in zip(st.columns(2), evidence, strict=True):
+        with column:
+            tile(member)
 
 
 def tile(task: Tile) -> None:
@@ -106,6 +120,7 @@ def does_and_does_not() -> None:
                 _("Single slices of brain MRI: glioma, meningioma, pituitary tumour, or no tumour."),
                 _("Stays in intensive care: the risk of death in hospital at every hour, and forecasts of each value."),
                 _("Gives probabilities calibrated on held-out cases, and says how sure it is."),
+                _("Trains models on your own table, compares them honestly and takes any prediction apart."),
                 _("Makes labelled synthetic images that are marked as such, with proof of quality and of privacy."),
                 _("Refuses what its models were not made for, and says why."),
                 _("Works offline: nothing you open leaves this computer or is kept after the session."),

@@ -207,8 +207,8 @@ def ready(found: Opened, plan: Plan, families: list[str]) -> None:
             _("Train and compare"), type="primary", icon=":material/play_arrow:", key="tabtrain_start",
             disabled=bad or not families, width="stretch", on_click=_wanted,
         )  # fmt: skip
-    # A click that came while the page was still drawn must not be lost, nor meet choices that have changed since.
-    begin = st.session_state.pop(WANTED, False)
+    if bad or not families:
+        st.session_state.pop(WANTED, None)
     if bad:
         problem(prepared)
         return
@@ -222,11 +222,13 @@ def ready(found: Opened, plan: Plan, families: list[str]) -> None:
     )
     time = duration(estimate(prepared, families))
     st.caption(words.format(rows=f"{len(prepared.y):,}", folds=default_folds(prepared), time=time))
-    if begin:
+    if st.session_state.get(WANTED):
+        del st.session_state[WANTED]
         start(found, prepared, families, title)
 
 
 def _wanted() -> None:
+    # Only noted: a click that comes while the page is still being drawn must not be lost, nor meet older choices.
     st.session_state[WANTED] = True
 
 

@@ -30,6 +30,8 @@ def label_name(code: str) -> str:
         "pituitary": _("Pituitary tumour"),
         "tumour": _("Tumour"),
         "tumor": _("Tumour"),
+        "benign": _("Benign"),
+        "malignant": _("Malignant"),
         "survived": _("Survived"),
         "died in hospital": _("Died in hospital"),
         "death in hospital": _("Death in hospital"),
