@@ -58,6 +58,7 @@ class Counts:
     cohort: int = 4000
     rows: int = 200
     tables: int = 3
+    images: int = 20
 
 
 def bench(note: Callable[[str], None], counts: Counts | None = None) -> Iterator[Row]:
@@ -75,7 +76,7 @@ def bench(note: Callable[[str], None], counts: Counts | None = None) -> Iterator
     data, accepted = sample(reader)
     if not accepted:
         note("The drawn radiograph is refused by the gate; the scan network is run on it all the same.")
-    for what, times in chain(_all(reader, data, counts, note), _stays(counts), _tables(counts)):
+    for what, times in chain(_all(reader, data, counts, note), _stays(counts), _tables(counts), _images(counts)):
         yield summary(what, times, device_name())
 
 
@@ -231,6 +232,21 @@ def _tables(counts: Counts) -> Iterator[tuple[str, list[float]]]:
     for family in ("logistic", "svm", "forest", "boosting", "blend"):
         explainer = model.explainer(family)
         yield f"SHAP of {len(x)} table rows, {family}", timed(lambda e=explainer: e.explain(x), counts.tables, warm=1)
+
+
+# -------------------------------------------------------------------------------------------------- images
+
+
+def _images(counts: Counts) -> Iterator[tuple[str, list[float]]]:
+    """The generators: images with their check for near-copies, and one that a slider asks for."""
+    from medai_core import registry
+    from medai_core.synthesis.generator import GENERATORS, load_generator
+
+    for name in (name for name in GENERATORS.values() if name in registry.available()):
+        generator = load_generator(name)
+        label, latent = generator.labels[0], generator.latents(1, 0)
+        yield f"{name}: 16 images", timed(lambda g=generator, y=label: g.generate(y, 16, 1), counts.images)
+        yield f"{name}: one image", timed(lambda g=generator, z=latent, y=label: g.render(z, y), counts.images)
 
 
 def drawn_stay(seed: int = 0, entries: int = 440) -> bytes:

@@ -29,7 +29,13 @@ from typing import TYPE_CHECKING, Any, TextIO
 from medai_core import __version__, registry
 from medai_core.artifacts import swap
 from medai_core.cli_icu import forecast, forecast_arguments, forecast_text, icu, icu_arguments, icu_text
-from medai_core.cli_synthesis import evaluate_generator, synthesize, synthesize_arguments, synthesize_text
+from medai_core.cli_synthesis import (
+    evaluate_generator,
+    sample_sources,
+    synthesize,
+    synthesize_arguments,
+    synthesize_text,
+)
 from medai_core.cli_table import OWN, own_arguments, table, table_arguments, table_text, train_own
 from medai_core.cli_treat import treat, treat_arguments, treat_text
 from medai_core.errors import InputError, MedAIError
@@ -307,7 +313,7 @@ def _train(args: argparse.Namespace, emit: Emit) -> bool:
     if args.model == SAMPLES:
         from medai_core.imaging.train_samples import make_samples
 
-        for row in make_samples(args.data, args.out):
+        for row in make_samples(args.data, args.out, sample_sources()):
             emit(row)
         return True
     if args.model == ICU_SAMPLES:

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 MAX_SEED = 2**32 - 1
+SAMPLE_SEED, SAMPLE_TRIES = 2026, 48
 BYTES_EACH = 24_000
 """Room that an image takes on disk, the larger of PNG and DICOM, rounded up."""
 
@@ -208,3 +210,17 @@ def evaluate_generator(model: str, data: Path, progress: Callable[[Row], None]) 
 
 def synthesize_text(row: Row) -> str:
     return f"{row['file']}: {row['label']}, seed {row['seed']}, image {row['index']}"
+
+
+def sample_sources() -> dict[str, Callable[[str], Iterator[tuple[bytes, bytes]]]]:
+    """By scan model, what makes candidates for its samples: label → images as PNG and as DICOM, where it is trained."""
+    from medai_core import registry
+    from medai_core.synthesis import export
+    from medai_core.synthesis.generator import GENERATORS, load_generator
+
+    def source(model: str, label: str) -> Iterator[tuple[bytes, bytes]]:
+        for image in load_generator(model).generate(label, SAMPLE_TRIES, SAMPLE_SEED).images:
+            yield export.png(image), export.dicom(image)
+
+    shipped = registry.available()
+    return {model: partial(source, model) for model, generator in GENERATORS.items() if generator in shipped}

@@ -61,7 +61,7 @@ def test_all_of_it_in_small(monkeypatch):
         pytest.skip("the bundles are not trained yet")
     monkeypatch.setattr(bench, "_starts", lambda *_: iter(()))
     counts = bench.Counts(
-        readings=2, networks=2, cams=1, shaps=1, files=20, batches=1, stays=2, cohort=3, rows=2, tables=1
+        readings=2, networks=2, cams=1, shaps=1, files=20, batches=1, stays=2, cohort=3, rows=2, tables=1, images=1
     )
     rows = list(bench.bench(lambda sentence: None, counts))
     assert all(list(row) == ["what", "median_ms", "p95_ms", "n", "device"] for row in rows)
@@ -76,6 +76,7 @@ def test_all_of_it_in_small(monkeypatch):
         "ICU: what-if answer",
         "table row",
         "SHAP of 569",
+        "chest_xray_gan: 16 images",
     ):
         assert thing in said
 

@@ -354,7 +354,7 @@ def test_pinning_ships_the_bundle(trained, here, capsys, out):
 
 def test_the_samples_are_rebuilt_by_a_command(capsys, monkeypatch):
     row = {"file": "a.png", "label": "viral", "model": "chest_xray", "title": "A radiograph"}
-    fake = SimpleNamespace(make_samples=lambda data, out: [row])
+    fake = SimpleNamespace(make_samples=lambda data, out, generated: [row])
     monkeypatch.setitem(sys.modules, "medai_core.imaging.train_samples", fake)
     assert run(capsys, "train", "samples", "--data", ".", "--out", "out")[:2] == (0, [row])
     assert cli.main(["train", "samples", "--data", ".", "--out", "out"]) == 0

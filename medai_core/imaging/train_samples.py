@@ -1,15 +1,17 @@
-"""Synthetic scans for demonstrations: decoded by the gate's autoencoder and drawn over, nobody's picture.
+"""Synthetic scans for demonstrations, nobody's picture: a generator's, or drawn where there is no generator.
 
-Per label a Gaussian is fitted to the codes of the training images; a drawn code is decoded and enlarged. What
-comes is soft, as autoencoders draw. That is enough for the chest model, but a brain slice without detail is
-undecidable to its model: so tissue and, for a tumour, a lesion are drawn on it by :func:`draw_on_head`. Of many
-draws those are kept that the shipped reader is surest of. A sample thus shows what the reader answers to a drawing,
-never what a disease looks like; it is marked as synthetic in its own metadata.
+A drawing is decoded by the gate's autoencoder and drawn over. Per label a Gaussian is fitted to the codes of the
+training images; a drawn code is decoded and enlarged. What comes is soft, as autoencoders draw. That is enough for
+the chest model, but a brain slice without detail is undecidable to its model: so tissue and, for a tumour, a lesion
+are drawn on it by :func:`draw_on_head`. Of many draws those are kept that the shipped reader is surest of. A sample
+thus shows what the reader answers to a drawing, never what a disease looks like; it is marked as synthetic in its own
+metadata.
 """
 
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import keras
@@ -28,6 +30,8 @@ from medai_core.imaging.prepare import VIA, prepare
 from medai_core.imaging.reader import BATCH, ScanReader, load_reader
 
 Field = NDArray[np.float64]
+Source = Callable[[str], Iterable[tuple[bytes, bytes]]]
+"""Label → generated images, each as PNG and as DICOM."""
 
 SKULL = 8
 """Pixels from the outline of a drawn head to its tissue."""
@@ -261,37 +265,78 @@ def draw_label(
         if reader.read(data, model=model, demonstration=True).label == label:
             kept.append(data)
     if len(kept) < PER_LABEL:
-        raise ArtifactError(
-            "Only {n} of {tries} drawn images were read as {label}.", n=len(kept), tries=TRIES, label=label
-        )
+        raise ArtifactError("Only {n} of {tries} images were read as {label}.", n=len(kept), tries=TRIES, label=label)
     return kept[:PER_LABEL]
 
 
-def make_samples(data: Path, out: Path, seed: int = 7) -> list[dict[str, str]]:
-    """Write the demonstration scans to `out` and their rows to ``<out>.yaml``, before those of other wings."""
+def chosen(
+    candidates: Iterable[tuple[bytes, bytes]], model: str, label: str, reader: ScanReader
+) -> list[tuple[bytes, bytes]]:
+    """Return the generated images that the reader reads as their label, surest first.
+
+    Raises
+    ------
+    ArtifactError
+        The reader agreed with too few.
+    """
+    tried, sure = list(candidates), []
+    for both in tried:
+        reading = reader.read(both[0], model=model, demonstration=True)
+        if reading.label == label:
+            sure.append((reading.probabilities[label], both))
+    if len(sure) < PER_LABEL:
+        raise ArtifactError(
+            "Only {n} of {tries} images were read as {label}.", n=len(sure), tries=len(tried), label=label
+        )
+    return [both for _, both in sorted(sure, key=lambda one: -one[0])[:PER_LABEL]]
+
+
+def make_samples(
+    data: Path, out: Path, generated: Mapping[str, Source] | None = None, seed: int = 7
+) -> list[dict[str, str]]:
+    """Write the demonstration scans to `out` and their rows to ``<out>.yaml``, before those of other wings.
+
+    Parameters
+    ----------
+    generated : mapping, optional
+        Generated images by scan model; for the others, images are drawn.
+    """
     rng = np.random.default_rng(seed)
     keras.utils.set_random_seed(seed)
     reader = load_reader()
-    encoder, decoder = split_autoencoder(load_model(registry.bundle("scan_gate")))
     out.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, str]] = []
-
-    def keep(name: str, content: bytes, **row: str) -> None:
-        (out / name).write_bytes(content)
-        rows.append({"file": name, **row})
-
     for model, labels in LABELS.items():
-        scans = load_scans(model, data, leave_out=PUBLIC_TEST)
-        codes = encoder.predict(scans.images[..., None].astype(np.float32) / 255.0, batch_size=64, verbose=0)
-        for number, label in enumerate(labels):
-            pictures = draw_label(decoder, codes[scans.labels == number], model, label, reader, rng)
-            for index, content in enumerate(pictures, 1):
-                keep(f"{model}_{label}_{index}.png", content, label=label, model=model, title=TITLES[label])
-        pixels = np.asarray(Image.open(io.BytesIO(pictures[0])))
-        keep(f"{model}_{label}.dcm", _dicom(pixels, model), label=label, model=model, title=f"{TITLES[label]} (DICOM)")
-    keep("page_of_text.png", _png(document(rng)), label="refused", model="auto", title="A page of text, to be refused")
+        source = (generated or {}).get(model)
+        made = {} if source is None else {"made": "generated"}
+        drawings = _drawings(model, data, reader, rng) if source is None else {}
+        for label in labels:
+            both = drawings[label] if source is None else chosen(source(label), model, label, reader)
+            about = {"label": label, "model": model, "title": TITLES[label], **made}
+            for index, (png, _) in enumerate(both, 1):
+                rows.append({"file": f"{model}_{label}_{index}.png", **about})
+                (out / rows[-1]["file"]).write_bytes(png)
+        rows.append({"file": f"{model}_{label}.dcm", **about, "title": f"{TITLES[label]} (DICOM)"})
+        (out / rows[-1]["file"]).write_bytes(both[0][1])
+    page = {"file": "page_of_text.png", "label": "refused", "model": "auto", "title": "A page of text, to be refused"}
+    (out / page["file"]).write_bytes(_png(document(rng)))
+    rows.append(page)
     listing = out.with_suffix(".yaml")
     listed = yaml.safe_load(listing.read_text("utf-8")) or [] if listing.exists() else []
     others = [row for row in listed if row["model"] not in {*LABELS, "auto"}]
     listing.write_text(yaml.safe_dump(rows + others, sort_keys=False, allow_unicode=True))
     return rows
+
+
+def _drawings(
+    model: str, data: Path, reader: ScanReader, rng: np.random.Generator
+) -> dict[str, list[tuple[bytes, bytes]]]:
+    """Drawings by label, each as PNG and as DICOM."""
+    encoder, decoder = split_autoencoder(load_model(registry.bundle("scan_gate")))
+    scans = load_scans(model, data, leave_out=PUBLIC_TEST)
+    codes = encoder.predict(scans.images[..., None].astype(np.float32) / 255.0, batch_size=64, verbose=0)
+    found = {}
+    for number, label in enumerate(LABELS[model]):
+        drawn = draw_label(decoder, codes[scans.labels == number], model, label, reader, rng)
+        found[label] = [(png, _dicom(np.asarray(Image.open(io.BytesIO(png))), model)) for png in drawn]
+    return found

@@ -10,7 +10,7 @@ from importlib.metadata import version as library_version
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-VERSION = "1.0.0"
+VERSION = "2.0.0"
 LIBRARIES = ("tensorflow", "keras", "numpy", "scipy", "scikit-learn", "pillow")
 
 _CHEST_DATA = {

@@ -64,10 +64,22 @@ class Found:
     reach: float = REACH
 
 
+def coarse_basis(shape: tuple[int, int, int], side: int = 4) -> NDArray[np.float32]:
+    """Orthonormal seeds (Z, side · side · C), each one channel of one of side × side equal patches of (H, W, C).
+
+    What is measured here depends on broad structure. Among some hundred broad directions it is found with thousands
+    of images; among all Z of them it would take many more.
+    """
+    height, width, channels = shape
+    patches = np.kron(np.eye(side * side).reshape(side, side, -1), np.ones((height // side, width // side, 1)))
+    basis = np.einsum("hwp,cd->hwcpd", patches, np.eye(channels)).reshape(height * width * channels, -1)
+    return (basis / np.linalg.norm(basis, axis=0)).astype(np.float32)
+
+
 def find(
     scan_model: str,
     render: Callable[[NDArray[np.float32], NDArray[np.int64]], NDArray[np.uint8]],
-    seed_size: int,
+    basis: NDArray[np.float32],
     classes: int,
     n: int = 3000,
     seed: int = 7,
@@ -78,6 +90,8 @@ def find(
     ----------
     render : callable
         Seeds (N, Z), labels (N,) → images (N, 128, 128).
+    basis : NDArray[np.float32]
+        (Z, M) orthonormal: directions are sums of these.
 
     Returns
     -------
@@ -87,15 +101,15 @@ def find(
     from sklearn.linear_model import Ridge
 
     rng = np.random.default_rng(seed)
-    seeds = rng.standard_normal((n, seed_size)).astype(np.float32)
+    seeds = rng.standard_normal((n, len(basis)), np.float32)
     labels = rng.integers(0, classes, n)
     values = measure(render(seeds, labels))
     kinds = np.eye(classes)[labels]
-    checked, of = rng.standard_normal((300, seed_size)).astype(np.float32), rng.integers(0, classes, 300)
+    checked, of = rng.standard_normal((300, len(basis)), np.float32), rng.integers(0, classes, 300)
     found = []
     for name in ATTRIBUTES[scan_model]:
         residual = values[name] - kinds @ np.linalg.lstsq(kinds, values[name], rcond=None)[0]
-        slope = Ridge(alpha=n / 10).fit(seeds, residual / residual.std()).coef_
+        slope = basis @ Ridge(alpha=n / 10).fit(seeds @ basis, residual / residual.std()).coef_
         # A shift of 1 moves the seed by one standard deviation of its projection, hence by one unit of length.
         vector = (slope / np.linalg.norm(slope)).astype(np.float32)
         up, down = (measure(render(checked + sign * vector, of))[name] for sign in (1, -1))

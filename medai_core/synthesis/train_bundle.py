@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 
 import keras
@@ -24,11 +25,12 @@ from medai_core.synthesis.network import NetworkConfig
 from medai_core.synthesis.privacy import Descriptors
 from medai_core.synthesis.split import split
 from medai_core.synthesis.train import RECIPES, Recipe, train_gan
+from medai_core.synthesis.train_flow import moved, train_flow
 from medai_core.synthesis.train_painters import Progress, encode, train_autoencoder
 
 SCAN_MODELS = {generator: scan_model for scan_model, generator in GENERATORS.items()}
-BITS = 8
-"""Significant bits of a stored weight, those of bfloat16: the generator is measured after rounding."""
+BITS = 5
+"""Significant bits of a stored weight, which 10 MB have room for: the generator is measured after rounding."""
 LOOK = 1500
 """Images made to measure a generator in training."""
 
@@ -40,7 +42,13 @@ ScanModel = Callable[[Images], tuple[NDArray[np.float32], NDArray[np.float64]]]
 def compose(generator: keras.Model, decoder: keras.Model, mean: NDArray, std: NDArray, config: NetworkConfig):
     """Return one network, seed and one-hot label (B, Z + K) → image (B, 128, 128, 1) in [0, 1]."""
     both = keras.Input((config.seed_size + config.classes,), name="seed_and_label")
-    latents = generator([both[:, : config.seed_size], both[:, config.seed_size :]])
+    stretch = config.emphasis
+    label = layers.Rescaling(1 + stretch, offset=-stretch / config.classes)(both[:, config.seed_size :])
+    latents = layers.Reshape(config.latent_shape)(both[:, : config.seed_size])
+    for now, then in pairwise((*config.times, 0.0)):
+        time = layers.Rescaling(0.0, offset=now)(both[:, :1])
+        velocity = generator([latents, time, label])
+        latents = layers.Add()([latents, layers.Rescaling(then - now)(velocity)])
     scaled = layers.Rescaling(std.tolist(), offset=mean.tolist(), name="latent_scale")(latents)
     return keras.Model(both, decoder(scaled), name="image_generator")
 
@@ -117,15 +125,38 @@ def train_generator(
         agreement = float((probabilities.argmax(1) == asked).mean())
         return {"frechet": round(quality.frechet(real, features), 4), "agreement": round(agreement, 3)}
 
-    generator = train_gan((latents - mean) / std, labels[train], recipe, work, progress, look)
+    rng = np.random.default_rng([recipe.flow.seed, 6])
+    copies = (encode(encoder, moved(images[train], rng)) for _ in range(recipe.flow.copies))
+    standard = np.stack([((part - mean) / std).astype(np.float16) for part in (latents, *copies)])
+    flow = train_flow(standard, labels[train], recipe.network, recipe.flow, work, progress)
+    generator = train_gan(standard[0], labels[train], flow, recipe, work, progress, look)
     network = compose(generator, decoder, mean, std, recipe.network)
+    return bundle_of(model, network, images, labels, groups, label_names, scan_model, out, progress)
+
+
+def bundle_of(
+    model: str,
+    network: keras.Model,
+    images: Images,
+    labels: NDArray[np.int64],
+    groups: NDArray[np.str_],
+    label_names: tuple[str, ...],
+    scan_model: ScanModel,
+    out: Path,
+    progress: Progress,
+) -> Bundle:
+    """Write the bundle of a trained network (of :func:`compose`), measured after its weights were rounded.
+
+    The other parameters are those of :func:`train_generator`.
+    """
+    recipe, work = RECIPES[model], out.with_name(f"{out.name}.work")
     round_weights(network, BITS)
+    train, held = split(groups, labels)
     names = joined_groups(images[train], groups[train])
     features = np.concatenate([part for part, _ in quality.in_chunks(scan_model, images[train])])  # (N, D)
     arrays = {"descriptors": Descriptors.build(images[train], names, features).to_arrays()}
-    found = directions.find(
-        SCAN_MODELS[model], renderer(network, len(share)), recipe.network.seed_size, len(share), seed=recipe.seed
-    )
+    basis, classes = directions.coarse_basis(recipe.network.latent_shape), recipe.network.classes
+    found = directions.find(SCAN_MODELS[model], renderer(network, classes), basis, classes, seed=recipe.seed)
     arrays["directions"] = {direction.name: direction.vector for direction in found}
     preprocessing = _preprocessing(model, label_names, recipe, found)
     card = card_of(model, images, labels, groups, held, asdict(recipe))

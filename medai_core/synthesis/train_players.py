@@ -41,6 +41,12 @@ class Player(keras.Model):
         return float(self.train_on_batch(tuple(batch)))
 
 
+def average(mean: keras.Model, now: keras.Model, decay: float) -> None:
+    """Move the weights of `mean` towards those of `now`: a moving average over steps."""
+    for kept, weight in zip(mean.weights, now.weights, strict=True):
+        kept.assign(decay * kept + (1 - decay) * weight)
+
+
 class Checkpoint:
     """Everything the players need to go on, in one file that is replaced whole."""
 

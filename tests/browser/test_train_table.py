@@ -58,7 +58,7 @@ def test_from_a_csv_to_a_kept_model_and_answers(visitor: Visitor) -> None:
     slider = page.get_by_role("slider")
     slider.focus()
     slider.press("ArrowRight")
-    expect(slider).to_have_attribute("aria-valuenow", "51")
+    expect(slider).to_have_value("51")
 
     page.get_by_role("tab", name="My models").click()
     with page.expect_download() as download:
@@ -67,6 +67,7 @@ def test_from_a_csv_to_a_kept_model_and_answers(visitor: Visitor) -> None:
     assert {"card.yaml", "digests.json", "metrics.json"} <= {name.split("/")[1] for name in packed.namelist()}
 
     page.get_by_role("tab", name="4 · New rows").click()
+    expect(page.get_by_text("Columns this model needs")).to_be_visible()
     page.locator("input[type=file]").set_input_files(
         {"name": "new.csv", "mimeType": "text/csv", "buffer": drawn(20)}
     )  # fmt: skip

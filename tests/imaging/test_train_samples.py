@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import yaml
 
 from medai_core import registry
+from medai_core.errors import ArtifactError
 from medai_core.imaging.dataset import LABELS
 from medai_core.imaging.prepare import VIA
-from medai_core.imaging.train_samples import LESIONS, draw_on_head
+from medai_core.imaging.train_samples import LESIONS, chosen, draw_on_head
 from medai_core.settings import settings
 
 LISTING = settings().assets_dir / "samples.yaml"
@@ -52,6 +55,22 @@ def test_two_draws_differ_and_one_seed_repeats() -> None:
     for label in LESIONS:
         one, same, other = (draw_on_head(head(), label, np.random.default_rng(seed)) for seed in (1, 1, 2))
         assert (one == same).all() and (one != other).any()
+
+
+class Sure:
+    """A reader that takes every image's first byte for the probability, and small ones for another label."""
+
+    def read(self, data: bytes, model: str, demonstration: bool) -> SimpleNamespace:
+        assert demonstration and model == "chest_xray"
+        label = "viral" if data[0] > 100 else "normal"
+        return SimpleNamespace(label=label, probabilities={label: data[0] / 255})
+
+
+def test_of_generated_images_those_read_as_their_label_are_chosen_surest_first() -> None:
+    candidates = [(bytes([value]), bytes([value, 1])) for value in (120, 30, 250, 90, 200)]
+    assert chosen(candidates, "chest_xray", "viral", Sure()) == [(b"\xfa", b"\xfa\x01"), (b"\xc8", b"\xc8\x01")]
+    with pytest.raises(ArtifactError, match="Only 1 of 2 images were read as viral"):
+        chosen(candidates[:2], "chest_xray", "viral", Sure())
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row["file"])

@@ -18,21 +18,22 @@ from medai_core.synthesis.generator import Generator, load_generator  # noqa: E4
 from medai_core.synthesis.network import NetworkConfig  # noqa: E402
 from medai_core.synthesis.privacy import Descriptors  # noqa: E402
 
-TINY = NetworkConfig(2, (4, 4, 4), 3, (4, 4, 4), 5, 6, (6, 6, 6), (6, 6, 6))
+TINY = NetworkConfig(2, (4, 4, 4), 3, (4, 4, 4), (4, 8), 6, 2)
 LABELS = ["ill", "well"]
+FIRST = np.eye(1, TINY.seed_size, dtype=np.float32)[0]
 
 
 def generator_of(folder: Path, training: np.ndarray | None = None) -> Generator:
     rng = np.random.default_rng(0)
-    made = network.build_generator(TINY)
-    made.set_weights([rng.normal(0, 0.5, weight.shape) for weight in made.weights])
+    made = network.build_flow(TINY)
+    made.set_weights([rng.normal(0, 0.05, weight.shape) for weight in made.weights])
     whole = train_bundle.compose(made, network.build_decoder(TINY), np.zeros(3), np.ones(3), TINY)
     stranger = rng.integers(0, 256, (40, 128, 128)).astype(np.uint8)
     known = stranger if training is None else np.concatenate([stranger, training])
     descriptors = Descriptors.build(known, np.arange(len(known)).astype(str))
     directions = [{"name": "contrast", "effect": 0.9, "range": 2.5}]
-    stored = {"scan_model": "chest_xray", "labels": LABELS, "seed_size": 5, "directions": directions}
-    arrays = {"descriptors": descriptors.to_arrays(), "directions": {"contrast": np.eye(5, dtype=np.float32)[0]}}
+    stored = {"scan_model": "chest_xray", "labels": LABELS, "seed_size": TINY.seed_size, "directions": directions}
+    arrays = {"descriptors": descriptors.to_arrays(), "directions": {"contrast": FIRST}}
     card = {"id": "chest_xray_gan", "version": "0"}
     return Generator(artifacts.save_bundle(folder, whole, card, stored, {}, arrays))
 
@@ -63,7 +64,7 @@ def test_truncation_and_shifts_act_on_the_seed(generator: Generator) -> None:
     shrunk = generator.render(latents, "ill", truncation=0.5)
     np.testing.assert_allclose(shrunk, generator.render(0.5 * latents, "ill"), atol=1)
     moved = generator.render(latents, "ill", shifts={"contrast": 2.0})
-    np.testing.assert_allclose(moved, generator.render(latents + 2.0 * np.eye(5)[0], "ill"), atol=1)
+    np.testing.assert_allclose(moved, generator.render(latents + 2.0 * FIRST, "ill"), atol=1)
 
 
 def test_interpolation_goes_from_one_image_to_the_other(generator: Generator) -> None:
