@@ -54,8 +54,8 @@ EXPLAINED_ROWS = 60
 UNLIKENESS = "unlikeness"
 _CELLS = 569 * 30
 _SECONDS = {
-    LINEAR: (0.6, 0.09), KERNEL: (1.0, 0.4), FOREST: (3.0, 0.34), BOOSTING: (0.7, 0.29), NETWORK: (8.0, 0.16),
-    BLEND: (0.1, 0.8),
+    LINEAR: (0.3, 0.21), KERNEL: (0.7, 0.45), FOREST: (2.0, 0.41), BOOSTING: (0.8, 0.26), NETWORK: (5.0, 0.24),
+    BLEND: (0.1, 0.81),
 }  # fmt: skip
 """Measured: seconds of one tuned fit of 569 x 30 cells, and the power of the cells by which they grow to 100,000 x 50.
 """

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pages.ui.charts import draw, square, told
 from pages.ui.language import _
 from pages.ui.tab_words import number
-from pages.ui.theme import ORANGE, SERIES, SKY, accent, dark, muted
+from pages.ui.theme import GREEN, ORANGE, PURPLE, SERIES, SKY, VERMILLION, accent, dark, muted
 
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 FAMILIES = ("logistic", "svm", "forest", "boosting", "network", "blend")
@@ -30,8 +30,8 @@ Named = Mapping[str, tuple[str, Curve]]
 def style_of(family: str) -> dict[str, Any]:
     """Return colour and dash of a family, the same in every figure: never told by colour alone."""
     place = FAMILIES.index(family)
-    colour = SKY if dark() and place == 0 else SERIES[place]
-    return {"color": colour, "dash": DASHES[place]}
+    colours = (muted(), ORANGE, GREEN, VERMILLION, PURPLE, accent())
+    return {"color": colours[place], "dash": DASHES[place]}
 
 
 def leaders(rows: Sequence[Mapping[str, Any]], names: Mapping[str, str], title: str, key: str) -> None:

@@ -85,7 +85,9 @@ def identity(model: RiskModel) -> None:
     seen = _("{rows} rows, {columns} columns").format(
         rows=f"{data.get('n_rows', 0):,}", columns=len(model.encoder.names)
     )
-    folds = _("{folds} folds, {repeats} times").format(folds=split.get("folds", "–"), repeats=split.get("repeats", "–"))
+    repeats = split.get("repeats", 1)
+    words = _("{folds} folds") if repeats == 1 else _("{folds} folds, {repeats} times")
+    folds = words.format(folds=split.get("folds", "–"), repeats=repeats)
     with st.container(border=True):
         facts(
             [
