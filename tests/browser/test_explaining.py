@@ -42,8 +42,8 @@ def test_own_patients_to_a_saved_waterfall(visitor: Visitor, tmp_path: Path) -> 
         {"name": "mine.csv", "mimeType": "text/csv", "buffer": drawn_patients()}
     )
     expect(page.get_by_role("spinbutton", name="Patient, 1 to 12")).to_be_visible()
-    chart = page.locator(".st-key-tabx_waterfall")
-    expect(chart).to_have_count(1)  # the one before has gone
+    chart = page.locator(".st-key-tabx_waterfall[data-stale='false']")  # not what is left of the one before
+    expect(chart).to_have_count(1)
     expect(chart.get_by_text("Log-odds of malignant").first).to_be_visible()
     chart.hover()
     with page.expect_download() as download:

@@ -145,12 +145,13 @@ APPEARING = """
 import sys
 from streamlit.testing.v1 import AppTest
 from medai_core.errors import ArtifactError
-from pages.ui import icu_loaders, loaders, synth_loaders
+from pages.ui import icu_loaders, loaders, synth_loaders, tab_models, treat_loaders
 
 def absent(model=None):
     raise ArtifactError("Models load in the background; what the pages import by themselves is asked here.")
 
 loaders.load = icu_loaders.load = synth_loaders.load = synth_loaders.load_restorer = absent
+tab_models.table_model = treat_loaders.builtin = absent
 app = AppTest.from_file("app.py", default_timeout=60).run()
 for page in sys.argv[1:]:
     app.switch_page(page).run()
