@@ -251,6 +251,7 @@ def _of_task(*tasks: str) -> list[str]:
 def _evaluate(args: argparse.Namespace, emit: Emit) -> bool:
     for row in _figures(args.model, args.data):
         emit({name: row[name] for name in ("metric", "value", "low", "high", "n")})
+    note("All cases of the folder count. Where the model learned from some of them, see its card for its test figures.")
     return True
 
 
