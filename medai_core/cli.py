@@ -30,7 +30,11 @@ from medai_core import __version__, registry
 from medai_core.artifacts import swap
 from medai_core.cli_icu import forecast, forecast_arguments, forecast_text, icu, icu_arguments, icu_text
 from medai_core.cli_synthesis import (
+    GENERATION,
+    RESTORATION,
+    RESTORED,
     evaluate_generator,
+    evaluate_restorer,
     sample_sources,
     synthesize,
     synthesize_arguments,
@@ -260,14 +264,15 @@ def _figures(model: str, data: Path) -> Iterable[Row]:
     wing, task = ("tabular", OWN) if entry is None else (entry.wing, entry.task)
     if task != "treatment":
         start_networks()
-    if task == "generator":
+    if task in (GENERATION, RESTORATION):
+        measured = evaluate_generator if task == GENERATION else evaluate_restorer
         with contextlib.closing(_Bars(lambda row: None)) as progress:
-            return evaluate_generator(model, data, progress)
+            return measured(model, data, progress)
     return import_module(f"medai_core.{wing}.{EVALUATING.get(task, 'evaluate')}").evaluate(model, data)
 
 
 def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
-    known = _of_task("classification", "risk", "generator", OWN, *EVALUATING)
+    known = _of_task("classification", "risk", GENERATION, RESTORATION, OWN, *EVALUATING)
     about = f"{', '.join(known)}, or the folder of a model trained by `train table`"
     parser.add_argument("model", metavar="MODEL", type=_model_or_folder(known), help=about)
     parser.add_argument("data", metavar="DATA", type=Path, help="a folder in the layout of the public data, or a table")
@@ -362,23 +367,26 @@ def _trainer(model: str) -> Callable[[Path, Path, Emit], Bundle]:
         from medai_core.icu.train_forecast import train_icu_forecast
 
         return train_icu_forecast
-    if registry.MODELS[model].task == "generator":
-        return partial(_train_generator, model)
+    if registry.MODELS[model].task in (GENERATION, RESTORATION):
+        return partial(_train_synthesis, model)
     from medai_core.imaging.train_bundle import train_scan_model
 
     return partial(train_scan_model, model)
 
 
-def _train_generator(model: str, data: Path, out: Path, progress: Emit) -> Bundle:
-    """Train a generator on the images that the scan wing reads, judged in what its network sees in them."""
+def _train_synthesis(model: str, data: Path, out: Path, progress: Emit) -> Bundle:
+    """Train a generator or the restorer on images that the scan wing reads; its network judges the generators."""
     from medai_core.imaging.dataset import LABELS, PUBLIC_TEST, load_scans
     from medai_core.imaging.features import scan_answers
     from medai_core.synthesis.train_bundle import SCAN_MODELS, train_generator
+    from medai_core.synthesis.train_restorer import train_restorer
 
-    kind = SCAN_MODELS[model]
+    kind = SCAN_MODELS.get(model, RESTORED)
     scans = load_scans(kind, data, leave_out=PUBLIC_TEST)
-    about = (scans.images, scans.labels, scans.groups, LABELS[kind])
-    return train_generator(model, *about, scan_answers(kind), out, progress)
+    about = (scans.images, scans.labels, scans.groups)
+    if model not in SCAN_MODELS:
+        return train_restorer(*about, out, progress)
+    return train_generator(model, *about, LABELS[kind], scan_answers(kind), out, progress)
 
 
 def ship(made: Bundle) -> None:

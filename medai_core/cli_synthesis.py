@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 MAX_SEED = 2**32 - 1
+GENERATION, RESTORATION = "generator", "restoration"
+"""Tasks of the registry."""
+RESTORED = "chest_xray"
+"""The scan model whose images the restorer learns from."""
 SAMPLE_SEED, SAMPLE_TRIES = 2026, 48
 BYTES_EACH = 24_000
 """Room that an image takes on disk, the larger of PNG and DICOM, rounded up."""
@@ -206,6 +210,16 @@ def evaluate_generator(model: str, data: Path, progress: Callable[[Row], None]) 
     generator = load_generator(model)
     scans, answers = load_scans(generator.scan_model, data), scan_answers(generator.scan_model)
     return evaluate(generator, scans.images, scans.labels, scans.groups, answers, progress)
+
+
+def evaluate_restorer(model: str, data: Path, progress: Callable[[Row], None]) -> list[Row]:
+    """Measure the restorer on chest radiographs in the layout of the public data, damaged in code."""
+    from medai_core.imaging.dataset import load_scans
+    from medai_core.synthesis.restore import load_restorer
+    from medai_core.synthesis.restore_evaluate import figures_of
+
+    scans = load_scans(RESTORED, data)
+    return figures_of(load_restorer(), scans.images, scans.groups, progress)[0]
 
 
 def synthesize_text(row: Row) -> str:

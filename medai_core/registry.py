@@ -25,7 +25,8 @@ class Entry:
     id : str
         Folder under ``assets/models``, and the name on the command line.
     task : str
-        ``classification``, ``gate``, ``risk``, ``forecast``, ``generator``, ``table`` or ``treatment``.
+        ``classification``, ``gate``, ``risk``, ``forecast``, ``generator``, ``restoration``, ``table`` or
+        ``treatment``.
     wing : str
         The sub-package that runs it.
     title : Message
@@ -56,6 +57,8 @@ MODELS: dict[str, Entry] = {
         Entry("icu_mortality", "risk", "icu", say("Intensive care: death in hospital")),
         Entry("icu_forecast", "forecast", "icu", say("Intensive care: the coming hours")),
         Entry("chest_xray_gan", "generator", "synthesis", say("Generator of chest radiographs")),
+        Entry("brain_mri_gan", "generator", "synthesis", say("Generator of brain MRI slices")),
+        Entry("chest_xray_restorer", "restoration", "synthesis", say("Restorer of chest radiographs")),
         Entry("breast_cancer", "table", "tabular", say("Breast mass: benign or malignant")),
         Entry("actg175", "treatment", "tabular", say("HIV trial ACTG 175: treatments compared")),
     )

@@ -14,6 +14,8 @@ WINGS = {
     "icu_mortality": "icu",
     "icu_forecast": "icu",
     "chest_xray_gan": "synthesis",
+    "brain_mri_gan": "synthesis",
+    "chest_xray_restorer": "synthesis",
     "breast_cancer": "tabular",
     "actg175": "tabular",
 }

@@ -71,12 +71,9 @@ def contact_sheet(images: Images, path: Path, columns: int = 12) -> None:
     Image.fromarray(np.concatenate(rows)).save(path)
 
 
-def _fingerprint(images: Images, labels: NDArray[np.int64], recipe: Recipe) -> str:
-    return hashlib.sha256(repr(recipe).encode() + images.tobytes() + labels.tobytes()).hexdigest()
-
-
-def _check_work(work: Path, made_with: str) -> None:
-    """Refuse to go on with what another recipe or other images left in the work folder."""
+def check_work(work: Path, images: Images, labels: NDArray[np.int64], recipe: object) -> None:
+    """Make the work folder, or refuse to go on with what another recipe or other images left in it."""
+    made_with = hashlib.sha256(repr(recipe).encode() + images.tobytes() + labels.tobytes()).hexdigest()
     work.mkdir(parents=True, exist_ok=True)
     kept = work / "made_with.txt"
     if kept.exists() and kept.read_text() != made_with:
@@ -107,7 +104,7 @@ def train_generator(
         Becomes the bundle; checkpoints, sample grids and figures on the way are kept beside it in ``<out>.work``.
     """
     recipe, work = RECIPES[model], out.with_name(f"{out.name}.work")
-    _check_work(work, _fingerprint(images, labels, recipe))
+    check_work(work, images, labels, recipe)
     train, held = split(groups, labels)
     encoder, decoder = train_autoencoder(images[train], recipe.network, recipe.painter, work, progress)
     latents = encode(encoder, images[train])  # (N, 16, 16, C)

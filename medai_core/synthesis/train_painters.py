@@ -1,4 +1,4 @@
-"""Training of the networks that paint an image: the autoencoder, and the restorer of damaged images.
+"""Training of networks that paint an image: the autoencoder here, and the restorer of damaged images.
 
 Both pay for wrong grey values and edges, and, once they are good, for patches that a critic tells from real ones
 (Isola et al. 2017, "Image-to-image translation"; Wang et al. 2018 for the matching of its features).
@@ -15,13 +15,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from medai_core.synthesis.network import (
-    NetworkConfig,
-    build_decoder,
-    build_encoder,
-    build_patch_critic,
-    build_restorer,
-)
+from medai_core.synthesis.network import NetworkConfig, build_decoder, build_encoder, build_patch_critic
 from medai_core.synthesis.train_players import Checkpoint, Player
 
 Progress = Callable[[dict[str, object]], None]
@@ -73,7 +67,7 @@ def _mean32(x):
     return ops.mean(ops.cast(x, "float32"))
 
 
-def _players(
+def painting_players(
     owned: Sequence[keras.Model],
     paint: Callable[..., tuple[object, object]],
     critic: keras.Model,
@@ -109,7 +103,7 @@ def _players(
     )
 
 
-def _train(
+def take_turns(
     players: tuple[Player, Player],
     batches: Callable[[int, int], Iterator[Tensors]],
     epoch_steps: int,
@@ -138,7 +132,9 @@ def _train(
             costs = []
 
 
-def _chosen(images: NDArray[np.uint8], recipe: PainterRecipe, done: int, total: int) -> Iterator[tuple[int, Tensors]]:
+def shown_in_turn(
+    images: NDArray[np.uint8], recipe: PainterRecipe, done: int, total: int
+) -> Iterator[tuple[int, Tensors]]:
     """Number and images (B, 128, 128, 1) in [0, 1] of batches `done` to `total` - 1; the same whenever asked."""
     epoch_steps = len(images) // recipe.batch
     for step in range(done, total):
@@ -161,58 +157,19 @@ def train_autoencoder(
         return decoder(latents + recipe.latent_noise * noise), recipe.latent_cost * ops.mean(ops.square(latents))
 
     def batches(done: int, total: int) -> Iterator[Tensors]:
-        for step, shown in _chosen(images, recipe, done, total):
+        for step, shown in shown_in_turn(images, recipe, done, total):
             rng = np.random.default_rng([recipe.seed, 1, step])
             yield shown, rng.standard_normal((len(shown), *config.latent_shape), np.float32)
 
-    players = _players([encoder, decoder], paint, critic, recipe)
-    _train(players, batches, len(images) // recipe.batch, recipe, work / "autoencoder.npz", progress)
-    return _plain(build_encoder(config), encoder), _plain(build_decoder(config), decoder)
+    players = painting_players([encoder, decoder], paint, critic, recipe)
+    take_turns(players, batches, len(images) // recipe.batch, recipe, work / "autoencoder.npz", progress)
+    return plain_copy(build_encoder(config), encoder), plain_copy(build_decoder(config), decoder)
 
 
-def _plain(network: keras.Model, trained: keras.Model) -> keras.Model:
+def plain_copy(network: keras.Model, trained: keras.Model) -> keras.Model:
     """`network`, built in float32, with the weights of one trained in mixed precision."""
     network.set_weights(trained.get_weights())
     return network
-
-
-def damaged(images: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Damage images (B, H, W, 1) in [0, 1]: noise, a missing region, or both.
-
-    Returns
-    -------
-    NDArray[np.float32]
-        (B, H, W, 2): the image, mid-grey where it is missing; and 1 where it is missing.
-    """
-    n, height, width, _ = images.shape
-    sigma = rng.uniform(0.01, 0.2, (n, 1, 1, 1)) * (rng.random((n, 1, 1, 1)) < 0.7)
-    noisy = np.clip(images + sigma * rng.standard_normal(images.shape), 0, 1)
-    hole = np.zeros_like(images)
-    y, x = np.mgrid[:height, :width]
-    for k in np.flatnonzero((rng.random(n) < 0.6) | (sigma[:, 0, 0, 0] == 0)):
-        half_height, half_width = rng.uniform(0.05, 0.22, 2) * (height, width)
-        down, right = np.abs(y - rng.uniform(0.1, 0.9) * height), np.abs(x - rng.uniform(0.1, 0.9) * width)
-        power = rng.choice([2, 20])  # an ellipse, or all but a rectangle
-        hole[k, ..., 0] = (down / half_height) ** power + (right / half_width) ** power <= 1
-    return np.concatenate([np.where(hole > 0, 0.5, noisy), hole], -1).astype(np.float32)
-
-
-def train_restorer(
-    images: NDArray[np.uint8], config: NetworkConfig, recipe: PainterRecipe, work: Path, progress: Progress
-) -> keras.Model:
-    """Train on 8-bit images (N, 128, 128) and return the network, damaged (B, 128, 128, 2) → image, in float32."""
-    keras.utils.set_random_seed(recipe.seed)
-    keras.mixed_precision.set_global_policy(recipe.precision)
-    restorer, critic = build_restorer(config), build_patch_critic(config)
-    keras.mixed_precision.set_global_policy("float32")
-
-    def batches(done: int, total: int) -> Iterator[Tensors]:
-        for step, shown in _chosen(images, recipe, done, total):
-            yield shown, damaged(shown, np.random.default_rng([recipe.seed, 4, step]))
-
-    players = _players([restorer], lambda shown, given: (restorer(given), 0.0), critic, recipe)
-    _train(players, batches, len(images) // recipe.batch, recipe, work / "restorer.npz", progress)
-    return _plain(build_restorer(config), restorer)
 
 
 def encode(encoder: keras.Model, images: NDArray[np.uint8]) -> NDArray[np.float32]:

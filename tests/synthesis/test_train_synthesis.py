@@ -251,26 +251,3 @@ def test_rare_labels_are_shown_more_often_than_they_occur() -> None:
     batches = train._latent_batches(real, labels, replace(RECIPE, batch=64, steps=20), 0)
     share = np.mean([turn[1][:, 1].mean() for both in batches for turn in both])
     assert 0.25 < share < 0.35  # half way from 0.1 to 0.5
-
-
-# --------------------------------------------------------------------------------------------- restoration
-
-
-def test_damage_says_where_it_took_pixels_away() -> None:
-    clean = np.full((40, 32, 32, 1), 0.2, np.float32)
-    given = train_painters.damaged(clean, np.random.default_rng(0))
-    missing = given[..., 1] > 0
-    assert set(np.unique(given[..., 1])) == {0.0, 1.0}
-    assert (given[..., 0][missing] == 0.5).all()
-    assert (np.abs(given[..., 0] - 0.2).max((1, 2)) > 0.005).all(), "no image may come through undamaged"
-    assert (missing.mean((1, 2)) < 0.25).all()
-
-
-def test_the_restorer_learns(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    grey = np.repeat(rng.integers(40, 216, 64), 32 * 32).reshape(64, 32, 32).astype(np.uint8)
-    rows: list[dict] = []
-    recipe = replace(PAINTER, epochs=8, rate=5e-3, adversarial_after=1.0)
-    restorer = train_painters.train_restorer(grey, TINY, recipe, tmp_path, rows.append)
-    assert restorer.output_shape == (None, 32, 32, 1)
-    assert rows[-1]["loss"] < 0.8 * rows[0]["loss"]
