@@ -20,6 +20,7 @@ Row = dict[str, Any]
 Read = Callable[[Iterable[tuple[str, bytes]]], Iterator[tuple[str, Any]]]
 OWN = "table"
 SHIPPED = "breast_cancer"
+ROWS_AT_ONCE = 5_000
 
 
 def table_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,37 +46,38 @@ def table(
         if model.needs_networks(args.family):
             start()
         for name, data in items:
-            try:
-                yield name, _scored(model, name, data, args)
-            except MedAIError as error:
-                yield name, error
+            yield name, _scored(model, name, data, args)
 
     all_well = True
     for name, found in answers(args.paths, read):
-        if isinstance(found, MedAIError):
-            emit({"file": name, "row": None, "status": "error", "reason": str(found)})
+        try:
+            if isinstance(found, MedAIError):
+                raise found
+            for row in found:
+                emit(row)
+        except MedAIError as error:
+            emit({"file": name, "row": None, "status": "error", "reason": str(error)})
             all_well = False
-            continue
-        for row in found:
-            emit(row)
     return all_well
 
 
-def _scored(model: RiskModel, name: str, data: bytes, args: argparse.Namespace) -> list[Row]:
+def _scored(model: RiskModel, name: str, data: bytes, args: argparse.Namespace) -> Iterator[Row]:
+    """Lines of one table; some rows at a time, so that a million of them need no more memory than the table."""
     from medai_core.tabular.evaluate import read_for
 
-    found = read_for(model, data, name)
-    rows = [
-        {"file": name, "row": k, "status": "read", "reason": None, **one.to_json()}
-        for k, one in enumerate(model.predict(found.frame, args.family))
-    ]
-    if args.explain:
-        told = model.explain(found.frame, args.family)
-        for k, row in enumerate(rows):
-            contributions = dict(zip(told.encoder.names, told.values[k].tolist(), strict=True))
-            row |= {"scale": told.link, "base_value": told.base_value, "exact": told.exact}
-            row["contributions"] = contributions
-    return rows
+    frame, label = read_for(model, data, name).frame, None
+    for first in range(0, len(frame), ROWS_AT_ONCE):
+        some = frame.iloc[first : first + ROWS_AT_ONCE]
+        found = model.predict(some, args.family)
+        label = label or found[0].label
+        told = model.explain(some, args.family, label) if args.explain else None
+        for k, one in enumerate(found):
+            row = {"file": name, "row": first + k, "status": "read", "reason": None, **one.to_json()}
+            if told is not None:
+                row |= {"scale": told.link, "base_value": told.base_value, "exact": told.exact}
+                row["explained"] = model.labels[told.output] if model.labels else model.target
+                row["contributions"] = dict(zip(told.encoder.names, told.values[k].tolist(), strict=True))
+            yield row
 
 
 def table_text(row: Row) -> str:
@@ -153,6 +155,8 @@ def _plan(found: Table, args: argparse.Namespace, note: Callable[[object], None]
     for finding in findings:
         left_out = finding.exclude and finding.column not in args.keep
         note(f"{finding.message}{' Left out.' if left_out else ''}")
+    for name in args.drop:
+        _ = found[name]  # raises where there is no such column: a slip of the pen must not leave a leak in
     features = [name for name in plan.features if name not in args.drop]
     features += [name for name in args.keep if name not in features]
     changes: Row = {"features": tuple(features)}

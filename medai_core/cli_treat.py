@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import sys
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -64,13 +62,13 @@ def patients_of(data: bytes, needed: tuple[str, ...]) -> Iterator[Patient]:
     InputError
         If the file is empty or no text, or a needed column is missing or repeated.
     """
-    from medai_core.tabular.table_text import decode, sniff
+    from medai_core.tabular.table_text import decode, filled_rows, sniff
 
     if not data.strip():
         raise InputError("The file is empty.")
     text, _ = decode(data)
     mark = sniff(text)
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=mark)
+    lines = (cells for _, cells in filled_rows(text, mark))
     names = [name.strip() for name in next(lines, [])]
     gone = [name for name in needed if name not in names]
     if gone:
@@ -85,7 +83,7 @@ def patients_of(data: bytes, needed: tuple[str, ...]) -> Iterator[Patient]:
 def _numbered(lines: Iterator[list[str]], names: list[str], needed: tuple[str, ...], comma: bool) -> Iterator[Patient]:
     from medai_core.tabular.columns import MISSING
 
-    for number, cells in enumerate(line for line in lines if any(cell.strip() for cell in line)):
+    for number, cells in enumerate(lines):
         if len(cells) != len(names):
             yield number, InputError("The row has {got} cells, but the header has {wanted}; is the separator right?",
                                      got=len(cells), wanted=len(names))  # fmt: skip

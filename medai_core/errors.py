@@ -61,3 +61,19 @@ class RefusedInput(MedAIError):
 
 class ArtifactError(MedAIError):
     """A model bundle is missing, incomplete, or not the one that was pinned."""
+
+
+class NotAllowed(MedAIError):
+    """The acting user has no role that may do this."""
+
+
+class Conflict(MedAIError):
+    """Somebody else changed it since it was looked at; nothing was overwritten."""
+
+
+class NotFound(InputError):
+    """It does not exist, or the acting user is not to know that it does: the words are the same."""
+
+
+class Unavailable(MedAIError):
+    """Something this depends on is away for now (the database, space on the disk): the same can be asked again."""

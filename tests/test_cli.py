@@ -16,7 +16,7 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from medai_core import cli, registry, runtime
+from medai_core import cli, cli_train, registry, runtime
 from medai_core.errors import ArtifactError, InputError, say
 from medai_core.imaging import evaluate, reader
 from medai_core.imaging.files import members
@@ -324,7 +324,7 @@ def trained(here, monkeypatch) -> SimpleNamespace:
     pins.write_text("{}")
     monkeypatch.setattr(registry, "PINNED", pins)
     monkeypatch.setenv("MEDAI_ASSETS", str(here / "assets"))
-    monkeypatch.setattr(cli, "_trainer", lambda model: train)
+    monkeypatch.setattr(cli_train, "trainer", lambda model: train)
     settings.cache_clear()
     registry._pinned.cache_clear()
     yield made
@@ -393,14 +393,14 @@ def test_every_model_has_a_trainer(model, monkeypatch):
     monkeypatch.setitem(sys.modules, "medai_core.synthesis.train_bundle", fake)
     monkeypatch.setattr("medai_core.imaging.dataset.load_scans", lambda *arguments, **options: MagicMock())
     monkeypatch.setattr("medai_core.imaging.features.scan_answers", lambda model: None)
-    assert cli._trainer(model)("data", "out", "progress")[-3:] == ("data", "out", "progress")
+    assert cli_train.trainer(model)("data", "out", "progress")[-3:] == ("data", "out", "progress")
 
 
 def test_an_interrupted_training_says_how_to_go_on(monkeypatch, capsys):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_trainer", lambda model: interrupted)
+    monkeypatch.setattr(cli_train, "trainer", lambda model: interrupted)
     assert cli.main(["train", "brain_mri", "--data", ".", "--out", "out"]) == 130
     assert "takes the training up where it stopped" in capsys.readouterr().err
 

@@ -49,6 +49,8 @@ def test_ci_runs_exactly_the_test_command():
     test = next(line for line in LINES if line.endswith("pytest"))
     script = (ROOT / ".ci/run").read_text().rstrip().splitlines()
     assert script[-1] == test
+    programs = re.search(r"\(which (.+?) \|\|", test)[1]
+    assert f"if ! which {programs} >/dev/null; then" in script
     assert "bash .ci/run" in (ROOT / ".github/workflows/ci.yml").read_text()
     subprocess.run(["bash", "-n", str(ROOT / ".ci/run")], check=True)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from medai_core.errors import InputError
-from medai_core.settings import Settings, settings
+from medai_core.settings import Peer, Settings, settings
 
 pytestmark = pytest.mark.usefixtures("fresh_settings")
 VARIABLES = {f.metadata["env"]: f for f in fields(Settings)}
@@ -29,13 +29,25 @@ def test_defaults():
 
 
 def test_each_variable_is_read(monkeypatch, tmp_path):
-    given = {name: "7" for name in VARIABLES} | {"MEDAI_ASSETS": str(tmp_path), "MEDAI_DEVICE": "CPU"}
-    for name, value in given.items():
+    given = {"int": ("7", 7), "bool": ("1", True), "str": ("Ab", "Ab")}
+    special = {"MEDAI_DEVICE": ("CPU", "cpu"), "MEDAI_DICOM_PEERS": ("PACS@host:104", "PACS@host:104")}
+    wanted = {}
+    for name, f in VARIABLES.items():
+        value, wanted[f.name] = special.get(name) or given.get(f.type, (str(tmp_path), tmp_path))
         monkeypatch.setenv(name, value)
     got = settings()
-    for name, f in VARIABLES.items():
-        wanted = {"MEDAI_ASSETS": tmp_path, "MEDAI_DEVICE": "cpu"}.get(name, 7)
-        assert getattr(got, f.name) == wanted
+    assert {name: getattr(got, name) for name in wanted} == wanted
+
+
+def test_peers_are_taken_apart(monkeypatch):
+    monkeypatch.setenv("MEDAI_DICOM_PEERS", "PACS@pacs.example:104, ORTHANC@[::1]:4242")
+    assert settings().peers == (Peer("PACS", "pacs.example", 104), Peer("ORTHANC", "::1", 4242))
+
+
+def test_secrets_are_not_shown(monkeypatch):
+    monkeypatch.setenv("MEDAI_KEY", "secret")
+    monkeypatch.setenv("MEDAI_DATABASE_URL", "postgresql://user:secret@host/medai")
+    assert "secret" not in repr(settings())
 
 
 def test_an_empty_variable_is_an_unset_one(monkeypatch):
@@ -50,6 +62,8 @@ def test_an_empty_variable_is_an_unset_one(monkeypatch):
         ("MEDAI_THREADS", "two", "`MEDAI_THREADS` must be a whole number, got 'two'"),
         ("MEDAI_THREADS", "-1", "`MEDAI_THREADS` must be at least 0, got -1"),
         ("MEDAI_MAX_FILE_MB", "0", "`MEDAI_MAX_FILE_MB` must be at least 1, got 0"),
+        ("MEDAI_OPEN", "yes", "`MEDAI_OPEN` must be 0 or 1, got 'yes'"),
+        ("MEDAI_DICOM_PEERS", "PACS", "`MEDAI_DICOM_PEERS` must hold AET@host:port separated by commas, got 'PACS'"),
     ],
 )
 def test_errors_state_rule_name_and_value(monkeypatch, name, value, sentence):

@@ -51,8 +51,7 @@ def read_dicom(data: bytes, digest: str, frame: int | None) -> Scan:
     RefusedInput
         A DICOM object without an image.
     """
-    ds = _open(data)
-    _require_image(ds)
+    ds = open_image(data)
     frames = int(ds.get("NumberOfFrames") or 1)
     modality = element_text(ds, "Modality")
     frame = check_frame(frame, frames // 2 if modality == "MR" else 0, frames)
@@ -80,7 +79,23 @@ def read_dicom(data: bytes, digest: str, frame: int | None) -> Scan:
     )
 
 
-def _open(data: bytes) -> Dataset:
+def open_image(data: bytes) -> Dataset:
+    """The data set of a DICOM image; its pixels are not decoded.
+
+    Raises
+    ------
+    InputError
+        Cut off, beyond a limit, or without what an image must have.
+    RefusedInput
+        A DICOM object without an image.
+    """
+    ds = open_dicom(data)
+    _require_image(ds)
+    return ds
+
+
+def open_dicom(data: bytes) -> Dataset:
+    """The data set as it is, with a transfer syntax; elements are decoded when they are asked for."""
     import pydicom
 
     _refuse_deflate_bomb(data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -108,8 +109,24 @@ class Generated:
     withheld: int
 
 
+@dataclass(frozen=True, eq=False)
+class Rendered:
+    """Images of given seed vectors.
+
+    Attributes
+    ----------
+    images : NDArray[np.uint8]
+        (N, 128, 128), not yet marked; black where an image came out as a near-copy of a training image.
+    withheld : NDArray[np.bool_]
+        (N,) which of them that are.
+    """
+
+    images: NDArray[np.uint8]
+    withheld: NDArray[np.bool_]
+
+
 class Generator:
-    """Makes images of one kind; safe to share between threads.
+    """Makes images of one kind; safe to share between threads. No near-copy of a training image leaves it.
 
     Parameters
     ----------
@@ -166,7 +183,7 @@ class Generator:
             An argument outside its limits, or nothing but near-copies.
         """
         count = _whole(count, "count", 1, MAX_COUNT)
-        moved = tuple(sorted((name, float(shift)) for name, shift in (shifts or {}).items() if shift))
+        moved = tuple(sorted((name, shift) for name, shift in _numbers(shifts or {}).items() if shift))
         images: list[SyntheticImage] = []
         withheld = start = 0
         while len(images) < count:
@@ -174,7 +191,7 @@ class Generator:
                 raise InputError("Nearly every image of seed {seed} came out as a near-copy", seed=seed)
             size = min(CHUNK, count - len(images))
             latents = self._latents(start, size, seed)
-            pixels = self.render(latents, label, truncation=truncation, shifts=dict(moved))
+            pixels = self._drawn(latents, label, truncation, dict(moved))
             near = self.descriptors.nearest(pixels)
             for k in range(size):
                 if near.withheld[k]:
@@ -204,15 +221,33 @@ class Generator:
         *,
         truncation: float = 1.0,
         shifts: Mapping[str, float] | None = None,
+    ) -> Rendered:
+        """Images of seed vectors (N, Z), all of one label or one label each.
+
+        Raises
+        ------
+        InputError
+            As :meth:`generate`, or seed vectors of another length.
+        """
+        images = self._drawn(latents, label, truncation, _numbers(shifts or {}))
+        withheld = self.descriptors.nearest(images).withheld
+        return Rendered(np.where(withheld[:, None, None], np.uint8(0), images), withheld)
+
+    def _drawn(
+        self, latents: ArrayLike, label: str | Sequence[str], truncation: float, shifts: Mapping[str, float]
     ) -> NDArray[np.uint8]:
-        """Images (N, 128, 128) of seed vectors (N, Z), all of one label or one label each; nothing is withheld."""
+        """Images (N, 128, 128) of seed vectors (N, Z), before any is withheld."""
         low, high = TRUNCATION
         if not low <= truncation <= high:
             raise InputError(
                 "`truncation` must be from {low} to {high}, got {truncation}", low=low, high=high, truncation=truncation
             )
         seeds = truncation * np.asarray(latents, np.float32)
-        for name, shift in (shifts or {}).items():
+        if seeds.ndim != 2 or seeds.shape[1] != self.latent_size or not len(seeds):
+            raise InputError(
+                "Seed vectors must have shape (N, {wanted}), got {shape}", wanted=self.latent_size, shape=seeds.shape
+            )
+        for name, shift in shifts.items():
             seeds = seeds + shift * self._direction(name).vector
         labels = [label] * len(seeds) if isinstance(label, str) else label
         kinds = np.eye(len(self.labels), dtype=np.float32)[[self._label_index(name) for name in labels]]
@@ -222,8 +257,8 @@ class Generator:
 
     def interpolate(
         self, label: str, seed_from: int, seed_to: int, steps: int, truncation: float = 1.0
-    ) -> NDArray[np.uint8]:
-        """Images (steps, 128, 128) on the way from one seed's first image to another's.
+    ) -> Rendered:
+        """`steps` images on the way from one seed's first image to another's.
 
         The way is a great circle, as seed vectors of about one length are what the generator knows
         (White 2016, "Sampling generative networks").
@@ -236,10 +271,13 @@ class Generator:
         way = (np.sin((1 - share) * angle) * a + np.sin(share * angle) * b) / np.sin(angle)
         return self.render(way, label, truncation=truncation)
 
-    def across(self, seed: int, truncation: float = 1.0) -> dict[str, NDArray[np.uint8]]:
-        """The first image (128, 128) of a seed, as each label."""
-        latents = np.repeat(self.latents(1, seed), len(self.labels), 0)
-        return dict(zip(self.labels, self.render(latents, self.labels, truncation=truncation), strict=True))
+    def across(
+        self, seed: int, index: int = 0, *, truncation: float = 1.0, shifts: Mapping[str, float] | None = None
+    ) -> Rendered:
+        """The `index`-th image of a seed as each label, in their order."""
+        start = _whole(index, "index", 0, PATIENCE * (MAX_COUNT + CHUNK))
+        latents = np.repeat(self._latents(start, 1, seed), len(self.labels), 0)
+        return self.render(latents, self.labels, truncation=truncation, shifts=shifts)
 
     def _label_index(self, label: str) -> int:
         if label not in self.labels:
@@ -271,6 +309,13 @@ def _directions(bundle: Bundle) -> tuple[Direction, ...]:
         )
         for row in bundle.preprocessing["directions"]
     )
+
+
+def _numbers(shifts: Mapping[str, float]) -> dict[str, float]:
+    for name, shift in shifts.items():
+        if isinstance(shift, bool) or not isinstance(shift, Real) or not np.isfinite(shift):
+            raise InputError("`shifts` must hold a number for {name}, got {value}", name=name, value=repr(shift))
+    return {name: float(shift) for name, shift in shifts.items()}
 
 
 def _whole(value: object, name: str, low: int, high: int) -> int:

@@ -3,7 +3,9 @@
 A training image is kept as 48 small whole numbers of 3 to 4 bits: random sums and differences over a thumbnail from
 which broad shading was taken away. These 21 bytes cannot hold a radiograph, which needs thousands. What thousands of
 other radiographs and the best linear way back make of them is a blurred chest, no more like the image (correlation
-0.87) than the nearest radiograph of another patient is (0.89); the rhythm of the ribs can be guessed, no finding can.
+0.88) than the nearest radiograph of another patient is (0.89); the rhythm of the ribs can be guessed, no finding can.
+With the 48 bytes beside them, mixtures of what the scan model's network sees, the blurred chest has the brightness of
+its parts better (0.90), and no edge or vessel more (0.35 with and without them).
 Who already holds an image can find out whether it was trained on: that is what the descriptors are for.
 
 What is not undone in the comparison (:mod:`medai_core.likeness`) is left to the distance between features.

@@ -29,8 +29,6 @@ class Restored:
     ----------
     difference : NDArray[np.int16]
         (H, W) after minus before, -255 to 255.
-    changed : float
-        Mean absolute difference where it changed, as a share of the grey scale.
     """
 
     before: NDArray[np.uint8]
@@ -39,11 +37,6 @@ class Restored:
     @property
     def difference(self) -> NDArray[np.int16]:
         return self.after.astype(np.int16) - self.before
-
-    @property
-    def changed(self) -> float:
-        where = self.after != self.before
-        return float(np.abs(self.difference)[where].mean() / 255) if where.any() else 0.0
 
 
 class Restorer:

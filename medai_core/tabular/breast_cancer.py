@@ -49,7 +49,7 @@ def read_breast_cancer(data: bytes, name: str = "table") -> Table:
     Returns
     -------
     Table
-        With the columns :data:`FEATURES`, and ``diagnosis`` where the file has it.
+        With the columns :data:`FEATURES`, then ``diagnosis`` where the file has it, then any others.
 
     Raises
     ------
@@ -67,11 +67,13 @@ def read_breast_cancer(data: bytes, name: str = "table") -> Table:
     if lacking:
         raise InputError("The table lacks {count} of the 30 measurements: {names}.", count=len(lacking),
                          names=", ".join(lacking[:4]))  # fmt: skip
-    frame = table.frame[[known[_plain(feature)] for feature in FEATURES]].set_axis(list(FEATURES), axis=1)
+    used = [known[_plain(feature)] for feature in FEATURES]
+    frame = table.frame[used].set_axis(list(FEATURES), axis=1)
     target = next((known[word] for word in _TARGETS if word in known), None)
     if target is not None:
         frame = frame.assign(**{TARGET: _diagnoses(table.frame[target])})
-    return table_of(frame, table.name)
+    others = table.frame.drop(columns=[*used, *([target] if target else [])])
+    return table_of(pd.concat([frame, others], axis=1), table.name)
 
 
 def _named(data: bytes, names: list[str], name: str) -> Table:

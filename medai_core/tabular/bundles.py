@@ -249,7 +249,7 @@ def load_member(bundle: Bundle, name: str) -> Member:
         scale, bias = (np.array(stored[part], float) for part in ("scale", "bias"))
         learner = _learner(bundle, name, stored)
         return Member(stored["family"], stored["config"], learner, scale, bias, float(stored["loss"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, ValueError) as error:
         raise ArtifactError(
             "{file} in the bundle {bundle} cannot be loaded: {error}", file=name, bundle=bundle.id, error=repr(error)
         ) from error
@@ -267,9 +267,7 @@ def _learner(bundle: Bundle, name: str, stored: Mapping[str, Any]) -> Any:
     if family == FOREST:
         return forest_of(load_estimator(bundle, name, TREES))
     if family == BOOSTING:
-        import lightgbm
-
-        return boosting_of(lightgbm.Booster(model_str=load_text(bundle, f"{name}.txt")))
+        return boosting_of(_booster(load_text(bundle, f"{name}.txt")))
     design = Design.from_dict(stored["design"])
     if family == LINEAR and "coef" in stored:
         return Linear(design, np.array(stored["coef"], float), np.zeros(1), None)
@@ -281,6 +279,15 @@ def _learner(bundle: Bundle, name: str, stored: Mapping[str, Any]) -> Any:
     from medai_core.tabular.network_fit import Network
 
     return Network(design, load_model(bundle, f"{name}.keras"), stored["shift"], stored["stretch"])
+
+
+def _booster(text: str) -> Any:
+    import lightgbm
+
+    try:
+        return lightgbm.Booster(model_str=text)
+    except lightgbm.basic.LightGBMError as error:
+        raise ValueError(str(error)) from error
 
 
 def load_unlikeness(bundle: Bundle) -> Any:

@@ -203,7 +203,7 @@ def describe(series: pd.Series, unit: str | None = None) -> Column:
         return Column(str(series.name), kind, **rest, levels=levels)
     values = series.to_numpy(dtype=float)
     values = values[~np.isnan(values)]
-    levels = tuple(f"{value:g}" for value in np.unique(values)) if rest["distinct"] <= MOST_LEVELS else ()
+    levels = tuple(level_text(value) for value in np.unique(values)) if rest["distinct"] <= MOST_LEVELS else ()
     low, median, high = (float(value) for value in (values.min(), np.median(values), values.max()))
     return Column(str(series.name), NUMBER, **rest, low=low, median=median, high=high, whole=is_whole(values),
                   levels=levels)  # fmt: skip
@@ -216,6 +216,11 @@ def kind_of(series: pd.Series) -> str:
     if pd.api.types.is_datetime64_any_dtype(series.dtype):
         return DATE
     return NUMBER if pd.api.types.is_float_dtype(series.dtype) else TEXT
+
+
+def level_text(value: object) -> str:
+    """A value as the name of a class or level: 1.0 is ``1``, and codes of many digits keep all of them."""
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
 def is_whole(values: NDArray[np.float64]) -> bool:

@@ -139,13 +139,20 @@ def default_folds(problem: Problem) -> int:
     """Ten folds of few rows, five of more, three of many; never more than the smallest class or the patients."""
     n = len(problem.y)
     count = 10 if n < 400 else 5 if n < 20_000 else 3
-    if problem.labels:
-        count = min(count, int(np.bincount(problem.y).min()))
     if problem.event is not None:
-        count = min(count, int(problem.event.sum()), 5)
-    if problem.groups is not None:
-        count = min(count, len(np.unique(problem.groups)))
-    return max(2, count)
+        count = min(count, 5)
+    return max(2, min(count, most_folds(problem)))
+
+
+def most_folds(problem: Problem) -> int:
+    """As many as there are patients, and as patients of the smallest class, or with the event."""
+    patients = np.arange(len(problem.y)) if problem.groups is None else problem.groups
+    parts = [patients]
+    if problem.labels:
+        parts += [patients[problem.y == k] for k in range(len(problem.labels))]
+    if problem.event is not None:
+        parts.append(patients[problem.event])
+    return min(len(np.unique(part)) for part in parts)
 
 
 def estimate(problem: Problem, families: Sequence[str], folds: int | None = None) -> float:
@@ -191,8 +198,12 @@ def compare(
     Raises
     ------
     InputError
-        If a family is unknown, or the blend has fewer than two models to average.
+        If a family is unknown, the blend has fewer than two models to average, or there are not as many patients of
+        each class as folds.
     """
+    most = most_folds(problem)
+    if folds is not None and not 2 <= folds <= most:
+        raise InputError("`folds` must be between 2 and {most}, got {folds}", most=most, folds=folds)
     wanted = _checked(families, problem.plan.task)
     data, count = data_of(problem), folds or default_folds(problem)
     fold = np.array([folds_of(data.y, data.groups, count, seed + r, data.task) for r in range(repeats)])

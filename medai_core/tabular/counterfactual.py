@@ -117,13 +117,17 @@ def counterfactuals(
     Raises
     ------
     InputError
-        If a feature or label is unknown, or everything is locked.
+        If a feature or label is unknown, a range is empty, or everything is locked.
     """
     x = np.asarray(row if isinstance(row, np.ndarray) else model.read(row)[0], float).reshape(-1)
     names, goal = model.encoder.names, goal or _other(model, x, family)
     for name in (*locked, *(ranges or {})):
         if name not in names:
             raise InputError("The model reads no column {column}.", column=name)
+    for name, (low, high) in (ranges or {}).items():
+        if not low <= high:
+            raise InputError("The range of {column} must begin below its end, got {low:g} to {high:g}.", column=name,
+                             low=low, high=high)  # fmt: skip
     free = [k for k, name in enumerate(names) if name not in locked]
     if not free:
         raise InputError("At least one column must be free to change.")
@@ -149,8 +153,8 @@ def _grids(
         feature = encoder.features[k]
         low, high = ranges.get(feature.name, (feature.plausible_low, feature.plausible_high))
         grid = values_of(feature, low, high, GRID)
-        if feature.kind != CATEGORY:
-            usual = np.quantile(background[~np.isnan(background[:, k]), k], np.linspace(0.05, 0.95, 7))
+        if feature.kind != CATEGORY and (known := background[~np.isnan(background[:, k]), k]).size:
+            usual = np.quantile(known, np.linspace(0.05, 0.95, 7))
             usual = np.round(usual) if feature.whole else usual
             grid = np.unique(np.r_[grid, usual[(usual >= low) & (usual <= high)]])
         grid = grid[grid != x[k]]
@@ -163,8 +167,10 @@ def values_of(feature: Feature, low: float, high: float, points: int) -> Matrix:
     """Evenly spaced values of a feature, whole where it is whole; every level of a category."""
     if feature.kind == CATEGORY:
         return np.arange(float(len(feature.levels)))
-    grid = np.linspace(low, high, points)
-    return np.unique(np.round(grid)) if feature.whole else np.unique(grid)
+    if feature.whole:
+        low, high = np.ceil(low), np.floor(high)
+        return np.unique(np.round(np.linspace(low, high, points))) if low <= high else np.zeros(0)
+    return np.unique(np.linspace(low, high, points))
 
 
 State = tuple[float, float, Matrix, tuple[int, ...]]
@@ -267,7 +273,11 @@ class _Search:
             return float(self.x[k])
         if self.coded[k] or np.isnan(self.x[k]):
             return float(row[k])
-        near, far = float(self.x[k]), float(row[k])
+        grid, far = self.grids[k], float(row[k])
+        near = float(np.clip(self.x[k], grid[0], grid[-1]))  # a patient outside the range comes in as far as its end
+        back[k] = near
+        if near != self.x[k] and self.margins(back[None])[0] >= 0:
+            return near
         for _ in range(HALVINGS):
             back[k] = (near + far) / 2
             near, far = (near, back[k]) if self.margins(back[None])[0] >= 0 else (back[k], far)

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medai_core.errors import InputError, Message, say
-from medai_core.tabular.columns import CATEGORY, NUMBER
+from medai_core.tabular.columns import CATEGORY, NUMBER, level_text
 from medai_core.tabular.tables import Table
 
 Matrix = NDArray[np.float64]
@@ -183,7 +183,7 @@ def _codes(cells: NDArray[Any], feature: Feature) -> NDArray[np.float64]:
     if feature.kind == CATEGORY:
         place = {level: float(k) for k, level in enumerate(feature.levels)}
         filled = ~pd.isna(cells)
-        return np.array([place.get(_level(cell), np.nan) if there else np.nan
+        return np.array([place.get(level_text(cell), np.nan) if there else np.nan
                          for cell, there in zip(cells, filled, strict=True)], dtype=float)  # fmt: skip
     try:
         values = np.where(pd.isna(cells), np.nan, cells).astype(float) if cells.dtype == object else cells.astype(float)
@@ -192,10 +192,6 @@ def _codes(cells: NDArray[Any], feature: Feature) -> NDArray[np.float64]:
         raise InputError("Column {column} must hold numbers, got {value}.", column=feature.name,
                          value=str(bad)[:40]) from None  # fmt: skip
     return np.where(np.isfinite(values), values, np.nan)
-
-
-def _level(cell: Any) -> str:
-    return f"{cell:g}" if isinstance(cell, float) else str(cell)
 
 
 def _caution(feature: Feature, cells: NDArray[Any], codes: NDArray[np.float64], cautions: list[list[Message]]) -> None:

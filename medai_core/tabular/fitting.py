@@ -209,9 +209,17 @@ def fit_member(
 
 
 def fit_tried(tried: Tried, data: Data, seed: int) -> Member:
-    """Fit a setting on all the training rows."""
-    kind = FAMILIES[tried.family]
-    return _member(tried, kind.fit(tried.config, data.drawn(kind.most_rows, seed), seed))
+    """Fit a setting on all the training rows; where one part was held out once, on the others.
+
+    That part then calibrates the very model that answers: one fitted on fewer rows, or on others that were drawn, is
+    differently sure.
+    """
+    kind, held = FAMILIES[tried.family], ~np.isnan(tried.links[:, 0])
+    if held.all():
+        return _member(tried, kind.fit(tried.config, data.drawn(kind.most_rows, seed), seed))
+    learner = kind.fit(tried.config, data.part(np.flatnonzero(~held)).drawn(kind.most_rows, seed), seed)
+    scale, bias = link_of(learner.scores(data.x[held]), data.y[held], data.task)
+    return Member(tried.family, tried.config, learner, scale, bias, tried.loss)
 
 
 def _most_tried(data: Data) -> int:
@@ -274,7 +282,9 @@ def fit_blend(tried: Sequence[Tried], fitted: Sequence[Member], data: Data, seed
         check(stop)
         there = (one for one in fitted if (one.family, one.config) == (tried[k].family, tried[k].config))
         members.append(next(there, None) or fit_tried(tried[k], data, seed))
-    scale, bias = link_of(total / count.sum(), y, data.task)
     weights = count[chosen] / count.sum()
+    learner = Blend(tuple(members), weights)
+    # Of rows held out once no member has learned; else what the settings answered stands for the members.
+    scale, bias = link_of(total / count.sum() if known.all() else learner.scores(data.x[known]), y, data.task)
     config = {"of": [{"family": one.family, **one.config} for one in members], "weights": weights.tolist()}
-    return Member(BLEND, config, Blend(tuple(members), weights), scale, bias, best)
+    return Member(BLEND, config, learner, scale, bias, best)

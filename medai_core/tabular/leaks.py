@@ -6,6 +6,7 @@ Each finding says whether its column is left out unless the user takes it in aga
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 
@@ -28,7 +29,7 @@ BINS = 20
 
 _ID = re.compile(
     r"\b(id|ids|mrn|uid|guid|uuid|nhs|ssn|record|case ?no|accession|patient|subject|person|participant|name|surname|"
-    r"email|phone|address|postcode|zip|barcode|pidnum|index|unnamed|row)\b"
+    r"email|phone|address|postcode|zip|barcode|pidnum|unnamed|row)\b|^index$"
 )
 _PERSON = re.compile(r"\b(patient|subject|person|participant|mrn|pid|pidnum|nhs|ssn|individual|member|case)\b")
 
@@ -130,7 +131,7 @@ def _copies(table: Table, spent: set[str | None]) -> list[Finding]:
             continue
         series = table.frame[column.name]
         values = series.cat.codes if column.kind == CATEGORY else series
-        key = pd.util.hash_array(values.to_numpy()).tobytes()
+        key = hashlib.sha256(pd.util.hash_array(values.to_numpy()).tobytes()).digest()
         if key in seen:
             message = say("{column} holds the same values as {other}.", column=column.name, other=seen[key])
             found.append(Finding("copy", column.name, message, True))

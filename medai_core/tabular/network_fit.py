@@ -210,7 +210,7 @@ CLIP = 10.0
 
 
 def fit_unlikeness(data: Data, seed: int, stop: Stop = never, most: int = 20_000) -> Unlikeness:
-    """Train the autoencoder on nine tenths of the rows; the others' errors are what new rows are compared with."""
+    """Train the autoencoder on nine tenths of the patients; the others' errors are what new rows are compared with."""
     runtime.configure()
     import keras
 
@@ -219,7 +219,9 @@ def fit_unlikeness(data: Data, seed: int, stop: Stop = never, most: int = 20_000
     data = data.drawn(most, seed)
     design = Design.fit(data.x, data.encoder)
     z = np.clip(design(data.x), -CLIP, CLIP).astype(np.float32)
-    held = np.random.default_rng(seed).permutation(len(z)) < max(10, len(z) // 10)
+    patients = np.arange(len(z)) if data.groups is None else np.unique(data.groups, return_inverse=True)[1]
+    count = int(patients.max()) + 1
+    held = (np.random.default_rng(seed).permutation(count) < max(10, count // 10))[patients]
     keras.utils.set_random_seed(seed)
     model = network.autoencoder(z.shape[1])
     batch = max(16, len(z) // 50)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from medai_core.errors import InputError
 from medai_core.metrics import Interval
 from medai_core.tabular.survival import Rows, Sample, Vector
-from medai_core.tabular.survival_metrics import LEAST_WATCHED, Watched, check_horizon
+from medai_core.tabular.survival_metrics import LEAST_WATCHED, Watched, check_arms
 
 RESAMPLES = 2000
 INTERVAL = (0.025, 0.975)
@@ -85,9 +85,9 @@ def outcome_weights(sample: Sample, horizon: float) -> tuple[Vector, NDArray[np.
     Raises
     ------
     InputError
-        If hardly anybody was watched until the horizon.
+        If hardly anybody, of all or of one arm, was watched until the horizon.
     """
-    check_horizon(sample.time, sample.event, horizon)
+    check_arms(sample.time, sample.event, sample.arm, horizon)
     free = sample.time >= horizon
     free &= ~(sample.event & (sample.time == horizon))
     known = free | (sample.event & (sample.time <= horizon))

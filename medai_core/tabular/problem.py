@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medai_core.errors import InputError, Message, say
-from medai_core.tabular.columns import CATEGORY, NUMBER, Column
+from medai_core.tabular.columns import CATEGORY, NUMBER, Column, level_text
 from medai_core.tabular.encoder import Encoder
 from medai_core.tabular.leaks import Finding, inspect, leaks, person_columns, words
 from medai_core.tabular.tables import Table
@@ -20,7 +20,9 @@ TASKS = (BINARY, CLASSES, VALUE, SURVIVAL)
 FEWEST_ROWS = 30
 FEWEST_OF_A_CLASS = 8
 MOST_CLASSES = 20
+FEWEST_PATIENTS_OF_A_CLASS = 5
 MOST_FEATURES = 500
+MOST_DESIGN_CELLS = 60_000_000
 
 _BAD = ("yes", "true", "positive", "pos", "malignant", "m", "dead", "died", "death", "event", "case", "disease",
         "present", "abnormal", "readmitted", "relapse", "1")  # fmt: skip
@@ -114,14 +116,22 @@ def propose(table: Table, target: str, event: str | None = None) -> tuple[Plan, 
     found = [finding for finding in inspect(table) if finding.column not in (target, event)]
     out = {finding.column for finding in found if finding.exclude} | {target, event}
     left = [c.name for c in table.columns if c.name not in out and c.kind in (NUMBER, CATEGORY)]
-    if task != SURVIVAL:
-        found += leaks(table, target, left)
+    found += _leaks(table, target, event, left)
     out |= {finding.column for finding in found if finding.exclude}
     groups = [f.column for f in found if f.kind == "repeated_patients"]
     group = groups[0] if groups else None
     features = tuple(name for name in left if name not in out and name != group)[:MOST_FEATURES]
     positive = positive_of(column) if task == BINARY else None
     return Plan(target, task, features, positive, group, event, subgroups_of(table, features)), found
+
+
+def _leaks(table: Table, target: str, event: str | None, names: list[str]) -> list[Finding]:
+    """What gives the target away; of ``time_to_event`` the time, or whether the event was seen: one finding each."""
+    found = {finding.column: finding for finding in leaks(table, target, names)}
+    for finding in leaks(table, event, names) if event else ():
+        if finding.exclude or finding.column not in found:
+            found[finding.column] = finding
+    return [found[name] for name in names if name in found]
 
 
 def task_of(column: Column) -> str:
@@ -181,6 +191,7 @@ def prepare(table: Table, plan: Plan) -> Problem:
         notes.append(say("{count} rows without {column} are left out.", count=len(table.frame) - len(rows),
                          column=plan.target))  # fmt: skip
     groups, told = _groups(table, plan, rows, x)
+    _check_patients(plan, y, labels, groups, event)
     strata = {name: strata_of(table.frame[name].iloc[rows]) for name in plan.subgroups}
     return Problem(plan, x, y, labels, groups, event, encoder, strata, rows, (*notes, *told))
 
@@ -188,6 +199,8 @@ def prepare(table: Table, plan: Plan) -> Problem:
 def _check_plan(table: Table, plan: Plan) -> None:
     if plan.task not in TASKS:
         raise InputError("`task` must be one of {tasks}, got {task}", tasks=", ".join(TASKS), task=plan.task)
+    if table[plan.target].distinct < 2 and not plan.event:
+        raise InputError("The target {target} has one value only, so there is nothing to learn.", target=plan.target)
     if not plan.features:
         raise InputError("There is no column to predict {target} from.", target=plan.target)
     if len(plan.features) > MOST_FEATURES:
@@ -199,10 +212,20 @@ def _check_plan(table: Table, plan: Plan) -> None:
         if table[name].kind not in (NUMBER, CATEGORY):
             raise InputError("Column {column} must hold numbers or categories, got {kind}.", column=name,
                              kind=table[name].kind)  # fmt: skip
-    if table[plan.target].distinct < 2 and not plan.event:
-        raise InputError("The target {target} has one value only, so there is nothing to learn.", target=plan.target)
+    _check_design(table, plan)
     if plan.group is not None and plan.group in plan.features:
         raise InputError("The group {column} must not be among the columns to predict from.", column=plan.group)
+
+
+def _check_design(table: Table, plan: Plan) -> None:
+    """Raise InputError where the columns that linear models see, one for each level, would not fit into memory."""
+    columns = [table[name] for name in plan.features]
+    width = sum(len(c.levels) if c.kind == CATEGORY else 1 for c in columns) + sum(c.missing > 0 for c in columns)
+    if width * len(table.frame) > MOST_DESIGN_CELLS:
+        raise InputError(
+            "The columns chosen become {width:,} with each category apart, too many for {rows:,} rows; leave out those "
+            "with many categories.", width=width, rows=len(table.frame),
+        )  # fmt: skip
 
 
 def _target(
@@ -240,9 +263,7 @@ def _target(
 
 def as_levels(series: pd.Series) -> pd.Series:
     """Values as text: 1.0 is ``1``."""
-    if pd.api.types.is_float_dtype(series.dtype):
-        return series.map(lambda value: f"{value:g}")
-    return series.astype(str)
+    return series.map(level_text) if pd.api.types.is_float_dtype(series.dtype) else series.astype(str)
 
 
 def _events(table: Table, plan: Plan, rows: NDArray[np.intp], times: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -279,6 +300,30 @@ def _groups(
     if not repeated:
         return None, []
     return groups, [say("{count} rows with equal values are kept on one side of every split.", count=repeated)]
+
+
+def _check_patients(
+    plan: Plan, y: NDArray, labels: tuple[str, ...], groups: NDArray[np.intp] | None, event: NDArray[np.bool_] | None
+) -> None:
+    """Raise InputError where a class, or the event, is that of so few patients that a fold would be without it."""
+    if groups is None or (not labels and event is None):
+        return
+    names = labels or (plan.positive or "",)
+    members = [y == k for k in range(len(labels))] if labels else [event]
+    for name, mine in zip(names, members, strict=True):
+        count = len(np.unique(groups[mine]))
+        if count >= FEWEST_PATIENTS_OF_A_CLASS:
+            continue
+        told = {"target": plan.event or plan.target, "label": name, "least": FEWEST_PATIENTS_OF_A_CLASS, "count": count}
+        if plan.group is None:
+            raise InputError(
+                "Each value of {target} must occur in at least {least} different rows, but {label} occurs in {count}.",
+                **told,
+            )
+        raise InputError(
+            "Each value of {target} must occur in at least {least} patients, as {column} names them, but {label} "
+            "occurs in {count}.", **told, column=plan.group,
+        )  # fmt: skip
 
 
 def strata_of(series: pd.Series) -> NDArray:

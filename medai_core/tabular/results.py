@@ -274,7 +274,7 @@ def subgroups(study: Study, family: str, resamples: int = 300) -> Figures:
     for column, strata in problem.strata.items():
         for group in np.unique(strata):
             mine = strata == group
-            small = _is_small(y[mine], problem.groups, mine, problem.plan.task)
+            small = _is_small(y[mine], problem.groups, mine, problem.plan.task, len(problem.labels))
             for metric, function in shown:
                 row = {"column": column, "group": str(group), "n": int(mine.sum()), "suppressed": small}
                 row |= {"metric": metric, "value": None, "low": None, "high": None}
@@ -285,10 +285,12 @@ def subgroups(study: Study, family: str, resamples: int = 300) -> Figures:
     return rows
 
 
-def _is_small(y: NDArray[Any], groups: NDArray[np.intp] | None, mine: NDArray[np.bool_], task: str) -> bool:
+def _is_small(
+    y: NDArray[Any], groups: NDArray[np.intp] | None, mine: NDArray[np.bool_], task: str, classes: int
+) -> bool:
     patients = len(y) if groups is None else len(np.unique(groups[mine]))
     if patients < SMALLEST_CELL:
         return True
     if task == SURVIVAL:
         return int((y > 0).sum()) < SMALLEST_CLASS
-    return task != VALUE and int(np.unique(y, return_counts=True)[1].min()) < SMALLEST_CLASS
+    return task != VALUE and int(np.bincount(y, minlength=classes).min()) < SMALLEST_CLASS

@@ -35,6 +35,7 @@ from medai_core.tabular.explain import Explainer, Explanation
 from medai_core.tabular.fitting import Member, probabilities
 from medai_core.tabular.models import BLEND, NETWORK
 from medai_core.tabular.problem import BINARY, SURVIVAL, VALUE
+from medai_core.tabular.tables import distinct
 from medai_core.tabular.time_to_event import Baseline
 
 Matrix = NDArray[np.float64]
@@ -228,7 +229,10 @@ class RiskModel:
         return Prediction(family, named, label, None, admitted, None, len(admitted) > 1 or is_unlike, **rest)
 
     def score(self, frame: pd.DataFrame, family: str | None = None) -> pd.DataFrame:
-        """New rows with the answer beside them: probabilities or value, label, set, and cautions as text."""
+        """New rows with the answer beside them: probabilities or value, label, set, and cautions as text.
+
+        No column of the rows is lost: where it has the name of an answer, the answer is called ``label (2)``.
+        """
         answers = self.predict(frame, family)
         added: dict[str, list[Any]] = {}
         if self.task == VALUE:
@@ -240,7 +244,8 @@ class RiskModel:
             added["label"] = [one.label for one in answers]
             added["prediction set"] = [" or ".join(one.prediction_set) for one in answers]
         added["cautions"] = [" ".join(map(str, one.cautions)) for one in answers]
-        return frame.assign(**added)
+        names = [str(name) for name in frame.columns]
+        return frame.assign(**dict(zip(distinct([*names, *added])[len(names) :], added.values(), strict=True)))
 
     # ------------------------------------------------------------------------------------------- explain
 

@@ -3,7 +3,8 @@
 The kernel is a product over features, so against one background row each support vector plays a product game, whose
 Shapley values are an integral of a polynomial over [0, 1] (Owen 1972, Management Science 18:64; for product kernels
 see Mohammadi et al. 2025, PKeX-Shapley). Gauss-Legendre quadrature is exact with half as many nodes as there are
-features; far fewer do for smooth kernels, and how far the values are from adding up is measured and returned.
+features; far fewer do for smooth kernels. A row whose values do not add up with those, far from the support vectors,
+is given more, up to the number that is exact.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from medai_core.settings import settings
 
 Matrix = NDArray[np.float64]
 NODES = (3, 4, 6, 8, 12, 16, 24, 32)
-CLOSE = 1e-8
-"""Largest additivity error accepted, as a share of the spread of the predictions."""
+CLOSE, ACCEPTED = 1e-8, 1e-6
+"""Largest additivity error of background rows, and of any row, as a share of the spread of the predictions."""
 
 FEW_ROWS = 8
 LEAST_POWER = -600.0
@@ -52,6 +53,7 @@ class KernelShap:
         self._absent = self._factors(background)  # (D, S, B)
         self._whole = self._absent.prod(axis=0)  # (S, B)
         self.base_values = (dual @ self._whole).mean(axis=1) + intercept
+        self._spread = max(float(np.ptp(dual @ self._whole)), 1e-9)
         self._nodes = self._enough(background)
 
     def _factors(self, z: Matrix) -> NDArray[np.float64]:
@@ -65,17 +67,21 @@ class KernelShap:
         """The fewest nodes that make the values of some background rows add up."""
         rows = background[:: max(1, len(background) // 3)][:3]
         present = self._factors(rows)
-        spread = max(float(np.ptp(self.dual @ self._whole)), 1e-9)
-        for nodes in (n for n in NODES if n < (self.width + 1) // 2):
-            gap = max(self._gap(present[:, :, k], nodes) for k in range(len(rows)))
-            if gap <= CLOSE * spread:
+        for nodes in self._from(0)[:-1]:
+            gap = max(self._gap(self._one(present[:, :, k], nodes), present[:, :, k]) for k in range(len(rows)))
+            if gap <= CLOSE * self._spread:
                 return nodes
-        return (self.width + 1) // 2
+        return self._from(0)[-1]
 
-    def _gap(self, present: Matrix, nodes: int) -> float:
-        """How far the values of one row are from adding up."""
+    def _from(self, least: int) -> list[int]:
+        """Numbers of nodes, from one on; the last is exact."""
+        exact = (self.width + 1) // 2
+        return [nodes for nodes in NODES if least <= nodes < exact] + [exact]
+
+    def _gap(self, values: Matrix, present: Matrix) -> float:
+        """How far the values (D, K) of one row are from adding up."""
         wanted = self.dual @ present.prod(axis=0) + self.intercept - self.base_values
-        return float(np.abs(self._one(present, nodes).sum(axis=0) - wanted).max())
+        return float(np.abs(values.sum(axis=0) - wanted).max())
 
     def _one(self, present: Matrix, nodes: int) -> Matrix:
         """Values (D, K) of one row from its factors (D, S)."""
@@ -98,7 +104,12 @@ class KernelShap:
             return np.zeros((0, self.width, len(self.dual)))
 
         def one(row: Matrix) -> Matrix:
-            return self._one(self._factors(row[None])[:, :, 0], self._nodes)
+            present = self._factors(row[None])[:, :, 0]
+            for nodes in self._from(self._nodes):
+                found = self._one(present, nodes)
+                if self._gap(found, present) <= ACCEPTED * self._spread:
+                    break
+            return found
 
         if len(z) < FEW_ROWS:
             return np.array([one(row) for row in z])

@@ -19,6 +19,7 @@ Flags = NDArray[np.bool_]
 Rows = NDArray[np.intp]
 
 MOST_STEPS = 50
+PAIRED_AT_ONCE = 256
 LEAST_WATCHED = 0.05
 """Below this share of patients still watched, weights for censoring say more of a few patients than of all."""
 
@@ -52,7 +53,13 @@ class Pairs:
 
 def concordance(risk: Vector, time: Vector, event: Flags) -> float:
     """Harrell's concordance: how often the patient with the earlier event was given the higher risk."""
-    return Pairs.of(risk, time, event).concordance()
+    usable = right = 0.0
+    for rows in np.array_split(np.flatnonzero(event), max(1, int(event.sum()) // PAIRED_AT_ONCE)):
+        mine = (risk[rows, None], time[rows, None])
+        later = (mine[1] < time) | ((mine[1] == time) & ~event)
+        usable += later.sum()
+        right += (later & (mine[0] > risk)).sum() + 0.5 * (later & (mine[0] == risk)).sum()
+    return float(right / usable) if usable else math.nan
 
 
 class Watched:
@@ -152,6 +159,12 @@ def check_horizon(time: Vector, event: Flags, horizon: float) -> None:
         longest = float(np.quantile(time, 1 - LEAST_WATCHED))
         raise InputError("`horizon` must be above 0 and at most about {longest:.0f} days, as long as patients were "
                          "watched, got {horizon:g}", longest=longest, horizon=horizon)  # fmt: skip
+
+
+def check_arms(time: Vector, event: Flags, arm: Rows, horizon: float) -> None:
+    """As :func:`check_horizon`, of every arm: one watched for less long would look as if all its patients failed."""
+    for k in np.unique(arm):
+        check_horizon(time[arm == k], event[arm == k], horizon)
 
 
 def by_patient(statistic: Callable[[Rows], float], patients: int, resamples: int, seed: int = 0) -> Interval:

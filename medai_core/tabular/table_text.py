@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,8 @@ from medai_core.errors import InputError, Message, say
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 SNIFFED_LINES = 60
+LONGEST_HEADER = 1_000_000
+"""Characters within which the names of the columns must end."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +52,7 @@ def decode(data: bytes, encoding: str | None = None) -> tuple[str, str]:
     if encoding is not None:
         try:
             return data.decode(encoding), encoding
-        except (UnicodeDecodeError, LookupError):
+        except (ValueError, LookupError):
             raise InputError("The file is not text in the encoding {encoding}.", encoding=encoding) from None
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return _strict(data, "utf-16"), "UTF-16"
@@ -115,11 +118,28 @@ def read_text(data: bytes, separator: str | None = None, encoding: str | None = 
     """
     text, used = decode(data, encoding)
     mark = separator or sniff(text)
-    header = next(csv.reader(io.StringIO(text[:1_000_000]), delimiter=mark), [])
+    lines, header = next(filled_rows(text[:LONGEST_HEADER], mark), (0, []))
     _check_header(header)
-    columns = _columns(text.encode("utf-8"), mark, len(header))
+    columns = _columns(text.encode("utf-8"), mark, len(header), lines)
     notes = [say("Read as text in {encoding}, separated by {mark}.", encoding=used, mark=SEPARATORS.get(mark, mark))]
     return RawTable([cell.strip() for cell in header], columns, notes, decimal_comma=mark == ";")
+
+
+def filled_rows(text: str, mark: str) -> Iterator[tuple[int, list[str]]]:
+    """Rows that are not blank, as cells, each with how many lines of the text there are up to its end.
+
+    Raises
+    ------
+    InputError
+        If a cell is too long to be one.
+    """
+    rows = csv.reader(io.StringIO(text, newline=None), delimiter=mark)
+    try:
+        for cells in rows:
+            if any(cell.strip() for cell in cells):
+                yield rows.line_num, cells
+    except csv.Error as error:
+        raise InputError("The file is no readable table: {why}.", why=first_line(error)) from None
 
 
 def _check_header(header: list[str]) -> None:
@@ -139,7 +159,7 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _columns(data: bytes, mark: str, width: int) -> list[Any]:
+def _columns(data: bytes, mark: str, width: int, header_lines: int) -> list[Any]:
     import pyarrow as pa
     from pyarrow import csv as arrow
 
@@ -153,12 +173,12 @@ def _columns(data: bytes, mark: str, width: int) -> list[Any]:
     try:
         table = arrow.read_csv(
             io.BytesIO(data),
-            arrow.ReadOptions(use_threads=False, column_names=names, skip_rows=1, block_size=1 << 24),
+            arrow.ReadOptions(use_threads=False, column_names=names, skip_rows=header_lines, block_size=1 << 24),
             arrow.ParseOptions(delimiter=mark, newlines_in_values=True, invalid_row_handler=remember),
             arrow.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False),
         )
     except pa.ArrowInvalid as error:
-        if "Empty CSV" in str(error):
+        if str(error).startswith(("Empty CSV", "Could not skip initial")):  # the names, and nothing after them
             return [pa.array([], pa.string()) for _ in names]
         raise InputError("The file is no readable table: {why}.", why=first_line(error)) from None
     if wrong:

@@ -10,13 +10,14 @@ import hashlib
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from medai_core.errors import InputError, Message, say
 from medai_core.settings import settings
-from medai_core.tabular.columns import CATEGORY, EMPTY, NUMBER, Column, describe, kind_of, typed
+from medai_core.tabular.columns import CATEGORY, EMPTY, NUMBER, Column, describe, kind_of, level_text, typed
 from medai_core.tabular.table_files import OLE, PARQUET, ZIP, check_size, read_excel, read_parquet
 from medai_core.tabular.table_text import RawTable, read_text
 
@@ -24,6 +25,9 @@ MAX_ROWS = 1_000_000
 MAX_COLUMNS = 2_000
 MAX_CELLS = 30_000_000
 MAX_NAME = 80
+MOST_LEVELS_CHOSEN = 100
+"""Of a column that the user says holds categories: each level becomes a column of its own for some models."""
+FORMULA = r"^\s*=\s*[A-Za-z0-9(+\-$'\"@]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +76,10 @@ class Table:
         if kind == column.kind:
             return self
         if kind == CATEGORY:
-            words = series.map(lambda v: f"{v:g}", na_action="ignore") if column.kind == NUMBER else series.astype(str)
+            if column.distinct > MOST_LEVELS_CHOSEN:
+                raise InputError("Column {column} has {count:,} different values; categories may have at most {limit}.",
+                                 column=name, count=column.distinct, limit=MOST_LEVELS_CHOSEN)  # fmt: skip
+            words = series.map(level_text, na_action="ignore")
             series = words.where(series.notna()).astype("category")
         elif kind == NUMBER:
             numbers = pd.to_numeric(series.astype(object), errors="coerce").astype(float)
@@ -153,10 +160,14 @@ def _check_formulas(raw: RawTable) -> None:
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    for place, name in enumerate(raw.names):
+        if re.match(FORMULA, name):
+            raise InputError("The name of column {place} is a formula ({cell}); save the table with a word there.",
+                             place=place + 1, cell=clean_name(name)[:30])  # fmt: skip
     for name, column in zip(raw.names, raw.columns, strict=True):
         if not pa.types.is_string(column.type):
             continue
-        formulas = pc.fill_null(pc.match_substring_regex(column, r"^\s*=\s*[A-Za-z0-9(+\-$'\"@]"), False)
+        formulas = pc.fill_null(pc.match_substring_regex(column, FORMULA), False)
         row = pc.index(formulas, True).as_py()
         if row >= 0:
             raise InputError(
@@ -180,19 +191,26 @@ def _clean_names(names: list[str]) -> tuple[list[str], list[Message]]:
         if shown != name.strip():
             notes.append(say("Column {place} is called {name} here.", place=place + 1, name=shown))
         cleaned.append(shown)
+    found = distinct(cleaned)
+    notes += [
+        say("The column name {name} repeats; column {place} is called {new}.", name=name, place=place + 1, new=new)
+        for place, (name, new) in enumerate(zip(cleaned, found, strict=True)) if name != new
+    ]  # fmt: skip
+    return found, notes
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """The names, those that repeat an earlier one with a number: ``a``, ``a (2)``."""
     count: Counter[str] = Counter()
-    taken = set(cleaned)
-    for place, name in enumerate(cleaned):
+    taken, found = set(names), []
+    for name in names:
         count[name] += 1
-        if count[name] > 1:
-            number = count[name]
-            while f"{name} ({number})" in taken:
-                number += 1
-            cleaned[place] = f"{name} ({number})"
-            taken.add(cleaned[place])
-            notes.append(say("The column name {name} repeats; column {place} is called {new}.",
-                             name=name, place=place + 1, new=cleaned[place]))  # fmt: skip
-    return cleaned, notes
+        number, new = count[name], name
+        while number > 1 and new in taken:
+            new, number = f"{name} ({number})", number + 1
+        taken.add(new)
+        found.append(new)
+    return found
 
 
 def _assemble(name: str, names: list[str], raw: RawTable, notes: list[Message], digest: str) -> Table:

@@ -11,7 +11,7 @@ from medai_core.tabular.columns import CATEGORY
 from medai_core.tabular.policy import PolicyValue, policy_value
 from medai_core.tabular.survival import STORED, Matrix, Members, Rows, Sample, Vector, fit
 from medai_core.tabular.survival_choice import Score, choose, compare, folds
-from medai_core.tabular.survival_metrics import check_horizon
+from medai_core.tabular.survival_metrics import check_arms
 from medai_core.tabular.treatment import Cells, Curves, Population, TreatmentModel, titles
 from medai_core.tabular.trial import ACTG_ROLES, TWO_YEARS, Trial
 
@@ -59,7 +59,7 @@ def fit_treatment(
     scores : list[Score]
         Of the compared families; empty if one was given.
     """
-    check_horizon(trial.time, trial.event, horizon)
+    check_arms(trial.time, trial.event, trial.arm, horizon)
     scaling = trial.scaling()
     sample, days = trial.sample(scaling), grid(trial.time, horizon)
     scores = [] if family else compare(sample, days, horizon, families, repeats, seed, progress)

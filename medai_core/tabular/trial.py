@@ -21,6 +21,8 @@ from medai_core.tabular.tables import Table, read_table
 
 DAYS = {"days": 1.0, "weeks": 7.0, "months": 365.25 / 12, "years": 365.25}
 MOST_ARMS, FEWEST_IN_ARM = 8, 20
+MOST_PATIENTS = 20_000
+"""Of more, the survival models and their refits would take hours and the memory of everybody else."""
 TWO_YEARS = 730.0
 SUSPECT = 0.001
 """Chance alone makes a trial with less even arms once in a thousand."""
@@ -208,6 +210,9 @@ def make_trial(table: Table, roles: Roles, *, randomised: bool, scale: Scale | N
     needed = [roles.arm, roles.time, roles.event]
     rows = np.flatnonzero(table.frame[needed].notna().all(axis=1).to_numpy())
     frame = table.frame.iloc[rows]
+    if len(rows) > MOST_PATIENTS:
+        raise InputError("At most {limit:,} patients can be compared, got {count:,}.", limit=MOST_PATIENTS,
+                         count=len(rows))  # fmt: skip
     arm, arms = _arms(frame[roles.arm], roles.arm)
     time = _times(table, roles, frame)
     event = _events(table, roles, frame)
@@ -224,6 +229,7 @@ def make_trial(table: Table, roles: Roles, *, randomised: bool, scale: Scale | N
 def _check_roles(table: Table, roles: Roles) -> None:
     used = [roles.arm, roles.time, roles.event, *roles.covariates]
     for name in used:
+        _ = table[name]  # raises where there is no such column
         if used.count(name) > 1:
             raise InputError("Column {column} can have one role only.", column=name)
     for name in roles.covariates:

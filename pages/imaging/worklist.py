@@ -248,7 +248,7 @@ def open_scan(row: ScanRow) -> None:
     except MedAIError:
         data = row.upload.data
     uploads.let_go()
-    uploads.hold(row.name, data)
+    uploads.hold(row.name, data, sample=row.upload.sample)
     st.session_state["opened_from_worklist"] = True
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from medai_core.errors import MedAIError
 from pages.ui import loaders, restore_view, synth_about, synth_loaders, uploads
-from pages.ui.frame import bullets, page, problem
-from pages.ui.language import _
+from pages.ui.frame import page, problem
+from pages.ui.language import _, tell
 from pages.ui.samples import samples
 from pages.ui.synth_grid import grid_styles
 from pages.ui.uploads import Held
@@ -41,7 +42,14 @@ def main() -> None:
     )
     found = synth_loaders.restorer_ids()
     if not found:
-        not_installed()
+        synth_about.not_installed(
+            _("No model of restoration is installed here. The rest of the dashboard works without it."),
+            [
+                _("Noise taken away, as strongly as you choose."),
+                _("A rectangle or an ellipse filled in, with everything outside left as it is."),
+                _("Before, after, and the difference, so that nothing invented goes unseen."),
+            ],
+        )
         return
     held: Held | None = st.session_state.get(HELD)
     asking = st.empty()
@@ -56,24 +64,9 @@ def main() -> None:
     except MedAIError as error:
         problem(error, held.name)
         return
+    caution(held)
     restore(found[0], held, image)
     synth_about.about(found[0])
-
-
-def not_installed() -> None:
-    """Say kindly that the model is not here."""
-    st.info(
-        _("No model of restoration is installed here. The rest of the dashboard works without it."),
-        icon=":material/inventory_2:",
-    )
-    st.subheader(_("What you get with one"), anchor=False)
-    bullets(
-        [
-            _("Noise taken away, as strongly as you choose."),
-            _("A rectangle or an ellipse filled in, with everything outside left as it is."),
-            _("Before, after, and the difference, so that nothing invented goes unseen."),
-        ]
-    )
 
 
 def ask_for_image() -> None:
@@ -107,6 +100,7 @@ def let_go() -> None:
     st.session_state.pop(HELD, None)
     st.session_state[ROUND] = st.session_state.get(ROUND, 0) + 1
     restore_view.restored.clear()
+    loaders.forget()
 
 
 def file_bar(held: Held) -> None:
@@ -117,6 +111,20 @@ def file_bar(held: Held) -> None:
             words += f" · {_('synthetic sample, no patient')}"
         st.markdown(words)
         st.button(_("Close this file"), icon=":material/close:", key="restore_let_go", on_click=let_go)
+
+
+def caution(held: Held) -> None:
+    """Say so where the scan page would refuse the image; a noisy radiograph may be restored all the same."""
+    with suppress(MedAIError):  # the scan models are not needed here
+        reading = loaders.reading(held.digest, held.data, "chest_xray", None, None, demonstration=True)
+        if reading.status == "refused":
+            st.warning(
+                _(
+                    "The scan model refuses this image: {reason} The restorer knows chest radiographs alone, and makes "
+                    "anything look like one."
+                ).format(reason=plain(tell(reading.reason))),
+                icon=":material/block:",
+            )
 
 
 @st.fragment
@@ -138,15 +146,13 @@ def restore(model: str, held: Held, image: NDArray[np.uint8]) -> None:
             st.info(refusal, icon=":material/crop:")
             return
         try:
-            before, after = restore_view.restored(
-                held.digest, model, loaders.version(model), added, strength, region, image
-            )
+            found = restore_view.restored(held.digest, model, loaders.version(model), added, strength, region, image)
         except MedAIError as error:
             problem(error, held.name)
             return
-        restore_view.before_after(before, after)
+        restore_view.before_after(found)
         st.download_button(
-            _("Download the restored image"), lambda: restore_view.png_of(after, model, what),
+            _("Download the restored image"), lambda: restore_view.png_of(found.after, model, region),
             file_name="medai-restored.png", mime="image/png", icon=":material/download:", on_click="ignore",
             key="restore_download",
         )  # fmt: skip

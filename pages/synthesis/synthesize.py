@@ -18,7 +18,7 @@ from pages.ui import (
     synth_privacy,
     synth_quality,
 )
-from pages.ui.frame import bullets, page, problem
+from pages.ui.frame import page, problem
 from pages.ui.language import _
 from pages.ui.synth_grid import batch_grid, grid_styles
 from pages.ui.words import model_name
@@ -37,7 +37,15 @@ def main() -> None:
     grid_styles()
     found = synth_loaders.generator_ids()
     if not found:
-        not_installed()
+        synth_about.not_installed(
+            _("No generator of images is installed here. The rest of the dashboard works without it."),
+            [
+                _("As many labelled images as you need, and the same ones again from the same seed."),
+                _("Sliders whose effect on the image was measured, and the way from one image to another."),
+                _("PNG or DICOM files, each marked as synthetic so that no reader takes it for a patient's."),
+                _("Measured figures of how good the images are, and of whether they are anyone's copy."),
+            ],
+        )
         return
     model = chosen(found)
     try:
@@ -46,23 +54,6 @@ def main() -> None:
         problem(error)
         return
     tabs(model, generator)
-
-
-def not_installed() -> None:
-    """Say kindly that there is no generator, and what this page does once there is one."""
-    st.info(
-        _("No generator of images is installed here. The rest of the dashboard works without it."),
-        icon=":material/inventory_2:",
-    )
-    st.subheader(_("What you get with one"), anchor=False)
-    bullets(
-        [
-            _("As many labelled images as you need, and the same ones again from the same seed."),
-            _("Sliders whose effect on the image was measured, and the way from one image to another."),
-            _("PNG or DICOM files, each marked as synthetic so that no reader takes it for a patient's."),
-            _("Measured figures of how good the images are, and of whether they are anyone's copy."),
-        ]
-    )
 
 
 def chosen(found: list[str]) -> str:

@@ -11,6 +11,7 @@ import streamlit as st
 from pages.ui import charts, icu_loaders, loaders
 from pages.ui.language import _
 from pages.ui.loaders import KEEP
+from pages.ui.tabx_style import draw, picture_format
 from pages.ui.theme import accent, muted
 from pages.ui.words import signed
 
@@ -106,6 +107,7 @@ def faithfulness_panel(found: Faithfulness, scale: str, parts: str, away: str) -
             "the range of 90%. Values are turned so that up is towards this answer."
         ).format(parts=parts, away=away)
     )
+    picture_format()
 
 
 def _verdict(found: Faithfulness, parts: str) -> None:
@@ -156,4 +158,4 @@ def curves(
     words = [
         f"{x:.0%} {signed(a)}, {_('Random order')} {signed(b)}" for x, a, b in zip(share, mine, middle, strict=True)
     ]
-    charts.draw(figure, key, charts.told(title.format(parts=parts), words), height=300)
+    draw(figure, key, charts.told(title.format(parts=parts), words), 300, f"medai-{key.replace('_', '-')}")

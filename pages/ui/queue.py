@@ -33,10 +33,11 @@ class NotReached(InputError):
 
 @dataclass(frozen=True, eq=False)
 class Upload:
-    """A file as it was uploaded; a ZIP stays packed."""
+    """A file as it was uploaded, or one of the built-in samples; a ZIP stays packed."""
 
     name: str
     data: bytes
+    sample: bool = False
 
     @property
     def packed(self) -> bool:

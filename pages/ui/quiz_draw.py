@@ -123,12 +123,17 @@ def _question(name: str, data: bytes, labels: Sequence[str]) -> Question | str:
 
 
 def generated(generator: Generator, counts: Mapping[str, int], seed: int, tick: Tick) -> list[Question]:
-    """Return freshly made images, so many of each label."""
+    """Return freshly made images, so many of each label, with the invisible watermark."""
+    from medai_core.synthesis import export
+
     made: list[Question] = []
-    for label, count in counts.items():
+    for place, (label, count) in enumerate(counts.items()):
         if count:
-            for image in generator.generate(label, count, seed).images:
-                made.append(Question(f"{label}_seed{seed}_{image.index:04d}", SYNTHETIC, label, image.pixels))
+            # One seed makes the same body under every label, which would show that both are synthetic.
+            own = (seed + place) % 2**32
+            for image in generator.generate(label, count, own).images:
+                pixels = export.marked(image, clean=True)
+                made.append(Question(f"{label}_seed{own}_{image.index:04d}", SYNTHETIC, label, pixels))
             tick(len(made), sum(counts.values()))
     return made
 

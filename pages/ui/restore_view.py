@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from medai_core.synthesis.restore import LARGEST_HOLE, Restored
+from medai_core.synthesis.restore_evaluate import with_noise
 from pages.ui import synth_loaders
 from pages.ui.charts import draw
 from pages.ui.language import _
@@ -64,14 +66,6 @@ def working_copy(display: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(small)
 
 
-def with_noise(image: NDArray[np.uint8], strength: float, seed: int = 0) -> NDArray[np.uint8]:
-    """Return the image with Gaussian noise; ``strength`` is its standard deviation as a share of white."""
-    if not strength:
-        return image
-    noise = np.random.default_rng(seed).normal(0, 255 * strength, image.shape)
-    return np.clip(np.rint(image + noise), 0, 255).astype(np.uint8)
-
-
 def region_controls(image: NDArray[np.uint8]) -> Region:
     """Ask for the region: drawn on the image, or with two sliders that the keyboard reaches."""
     names = {RECTANGLE: _("Rectangle"), ELLIPSE: _("Ellipse")}
@@ -91,8 +85,6 @@ def region_controls(image: NDArray[np.uint8]) -> Region:
 
 def too_large(region: Region, image: NDArray[np.uint8]) -> str | None:
     """Return why a region cannot be filled in, if it cannot."""
-    from medai_core.synthesis.restore import LARGEST_HOLE
-
     share = float(region.mask(*image.shape).mean())
     if share <= LARGEST_HOLE:
         return None
@@ -147,22 +139,22 @@ def difference_colours(change: NDArray[np.int16]) -> tuple[NDArray[np.uint8], in
 def restored(
     digest: str, model: str, version: str, added: float, strength: float, region: Region | None,
     _image: NDArray[np.uint8],
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:  # fmt: skip
-    """Return before and after, (H, W) each."""
+) -> Restored:  # fmt: skip
+    """Return what became of the image: of its noise, added or its own, or of a region."""
     ready = synth_loaders.ready_restorer(model)
-    before = with_noise(_image, added)
+    before = with_noise(_image, added, np.random.default_rng(0))
     if region is None:
-        return before, ready.denoise(before, strength).after
-    return before, ready.inpaint(before, region.mask(*before.shape)).after
+        return ready.denoise(before, strength)
+    return ready.inpaint(before, region.mask(*before.shape))
 
 
-def before_after(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> None:
+def before_after(found: Restored) -> None:
     """Show before, after and difference beside each other."""
-    change = after.astype(np.int16) - before.astype(np.int16)
+    change = found.difference
     colours, scale = difference_colours(change)
     shown = (
-        (before, _("Before")),
-        (marked(after), _("After: partly invented")),
+        (found.before, _("Before")),
+        (marked(found.after), _("After: partly invented")),
         (colours, _("Difference")),
     )
     cells = "".join(
@@ -186,10 +178,11 @@ def marked(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return marks.visible(image)
 
 
-def png_of(after: NDArray[np.uint8], model: str, what: str) -> bytes:
+def png_of(after: NDArray[np.uint8], model: str, region: Region | None) -> bytes:
     """Return a restored image as PNG with every mark, so that it is not read as a radiograph by mistake."""
     from medai_core import marks
 
+    what = "noise taken out" if region is None else "a region painted anew"
     words = f"Partly SYNTHETIC: {what} by {model}. Restored content is invented, not measured."
     note = PngInfo()
     note.add_text("Software", "MedAI")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from medai_core.errors import MedAIError
@@ -9,6 +11,13 @@ from pages.ui import loaders
 from pages.ui.frame import bullets, facts
 from pages.ui.language import _, tell
 from pages.ui.words import label_name, plain
+
+
+def not_installed(said: str, gains: Sequence[str]) -> None:
+    """Say kindly that a model is not here, and what its page does once it is."""
+    st.info(said, icon=":material/inventory_2:")
+    st.subheader(_("What you get with one"), anchor=False)
+    bullets(gains)
 
 
 def about(model: str) -> None:

@@ -7,19 +7,16 @@ one visitor's thousand images do not push out another's.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import streamlit as st
-from numpy.typing import NDArray
 
 from medai_core.errors import ArtifactError, MedAIError
 from pages.ui import loaders
 from pages.ui.loaders import KEEP
 
 if TYPE_CHECKING:
-    from medai_core.synthesis.generator import Generator
+    from medai_core.synthesis.generator import Generator, Rendered
     from medai_core.synthesis.restore import Restorer
 
 GENERATION, RESTORATION = "generator", "restoration"
@@ -107,26 +104,12 @@ def ready_restorer(model: str) -> Restorer:
     return _restorer(loaders.version(model))
 
 
-@dataclass(frozen=True, eq=False)
-class Drawn:
-    """Images (N, 128, 128), not yet marked, and which of them (N,) are blank because they came out as near-copies."""
-
-    images: NDArray[np.uint8]
-    withheld: NDArray[np.bool_]
-
-
-def _checked(found: Generator, images: NDArray[np.uint8]) -> Drawn:
-    withheld = np.asarray(found.descriptors.nearest(images).withheld, bool)
-    return Drawn(np.where(withheld[:, None, None], np.uint8(0), images), withheld)
-
-
 @st.cache_data(max_entries=24, **KEEP)
-def _interpolation(model: str, version: str, label: str, seed_from: int, seed_to: int, steps: int) -> Drawn:
-    found = _ready(model)
-    return _checked(found, found.interpolate(label, seed_from, seed_to, steps))
+def _interpolation(model: str, version: str, label: str, seed_from: int, seed_to: int, steps: int) -> Rendered:
+    return _ready(model).interpolate(label, seed_from, seed_to, steps)
 
 
-def interpolation(model: str, label: str, seed_from: int, seed_to: int, steps: int) -> Drawn:
+def interpolation(model: str, label: str, seed_from: int, seed_to: int, steps: int) -> Rendered:
     """Return the images on the way from one seed's first image to another's."""
     return _interpolation(model, loaders.version(model), label, seed_from, seed_to, steps)
 
@@ -134,12 +117,12 @@ def interpolation(model: str, label: str, seed_from: int, seed_to: int, steps: i
 @st.cache_data(max_entries=64, **KEEP)
 def _variants(
     model: str, version: str, seed: int, index: int, truncation: float, shifts: tuple[tuple[str, float], ...]
-) -> Drawn:
-    found = _ready(model)
-    point = np.repeat(found.latents(index + 1, seed)[index:], len(found.labels), axis=0)
-    return _checked(found, found.render(point, found.labels, truncation=truncation, shifts=dict(shifts)))
+) -> Rendered:
+    return _ready(model).across(seed, index, truncation=truncation, shifts=dict(shifts))
 
 
-def variants(model: str, seed: int, index: int, truncation: float, shifts: tuple[tuple[str, float], ...] = ()) -> Drawn:
+def variants(
+    model: str, seed: int, index: int, truncation: float, shifts: tuple[tuple[str, float], ...] = ()
+) -> Rendered:
     """Return one latent point drawn as every label of its generator."""
     return _variants(model, loaders.version(model), seed, index, truncation, shifts)

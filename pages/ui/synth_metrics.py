@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pages.ui.language import _
 
 OF_LABEL = re.compile(r"(MS-SSIM within|label agreement of the scan model,) (\w+)(?:, (synthetic|real))?")
+OF_NOISE = re.compile(r"(PSNR|MS-SSIM), noise of (\d+)%")
 TRAINED = re.compile(r"(AUC, normal or not|accuracy, all labels), (.+)")
 REAL = ", real against real"
 RATIO = ", ratio to real against real"
@@ -19,7 +20,7 @@ def utility_title(codes: Iterable[str]) -> str:
 
 
 def synth_metric_name(code: str) -> str | None:
-    """Return the name of a generator's figure in the visitor's language; None for other models'."""
+    """Return the name of a figure of a generator or the restorer in the visitor's language; None for other models'."""
     from pages.ui.words import label_name  # which takes names from here
 
     if code in (names := _names()):
@@ -36,6 +37,13 @@ def synth_metric_name(code: str) -> str | None:
             return _("agreement of the scan model with the label {label}").format(label=label_name(label))
         words = _("MS-SSIM within {label}, synthetic") if kind == "synthetic" else _("MS-SSIM within {label}, real")
         return words.format(label=label_name(label))
+    if match := OF_NOISE.fullmatch(code):
+        words = (
+            _("PSNR in dB, noise of {share}% of white")
+            if match[1] == "PSNR"
+            else _("MS-SSIM, noise of {share}% of white")
+        )
+        return words.format(share=match[2])
     if (match := TRAINED.fullmatch(code)) and match[2] in (trained := _trained()):
         return f"{names[match[1]]} · {trained[match[2]]}"
     return None
@@ -79,4 +87,5 @@ def _names() -> dict[str, str]:
             _("percentile among real-to-real distances, by features, median"),
         "membership AUC, pixels": _("membership AUC, by pixels"),
         "membership AUC, features": _("membership AUC, by features"),
+        "mean absolute error in a hole": _("mean error inside a region painted anew, as a share of white"),
     }  # fmt: skip

@@ -9,6 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
+from medai_core.synthesis.privacy import WITHHELD_PERCENT
 from pages.ui import synth_batch
 from pages.ui.charts import draw, told
 from pages.ui.frame import stats, table
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from medai_core.synthesis.generator import SyntheticImage
     from pages.ui.synth_batch import Batch
 
-WITHHELD_BELOW = 0.1
-"""Percentile of real-to-real distances below which an image is withheld."""
 CLOSEST_SHOWN = 4
 NEARNESS = {
     "withheld as near-copies, share of all made": ".1%",
@@ -46,7 +45,7 @@ def privacy_panel(model: str, labels: Sequence[str]) -> None:
             "For every image its most similar training image was looked up. The question is whether it is nearer than "
             "real images of different patients are to each other: the 50th percentile means just as near as those, "
             "a low one nearer. Below the {limit}th percentile an image is withheld."
-        ).format(limit=f"{WITHHELD_BELOW:g}")
+        ).format(limit=f"{WITHHELD_PERCENT:g}")
     )
     batch = synth_batch.current(model, labels)
     if batch is None:
@@ -73,7 +72,7 @@ def distances(batch: Batch) -> None:
     )  # fmt: skip
     rng = np.random.default_rng(0)
     figure = go.Figure()
-    figure.add_vrect(x0=-4, x1=WITHHELD_BELOW, fillcolor=VERMILLION, opacity=0.25, line_width=0)
+    figure.add_vrect(x0=-4, x1=WITHHELD_PERCENT, fillcolor=VERMILLION, opacity=0.25, line_width=0)
     figure.add_vline(x=50, line_dash="dot", line_color=muted())
     for at, words in ((-4, _("withheld")), (50, _("as near as real images are"))):
         figure.add_annotation(

@@ -11,10 +11,9 @@ from pages.ui import loaders
 from pages.ui.frame import stats
 from pages.ui.language import _
 from pages.ui.synth_figures import Line, Row, dots, figures, shown
-from pages.ui.synth_metrics import utility_title
+from pages.ui.synth_metrics import RATIO, REAL, utility_title
 from pages.ui.words import capital, interval, label_name, metric_name, plain
 
-RATIO, FLOOR = ", ratio to real against real", ", real against real"
 AGREEMENT = "label agreement of the scan model"
 LIKENESS = ("precision", "recall", "density", "coverage")
 TRAINED = ("real", "synthetic", "a tenth of the real", "a tenth of the real and synthetic")
@@ -97,7 +96,7 @@ def likeness(found: Found) -> None:
         "precision": _("Look real (precision)"), "recall": _("Real ones reached (recall)"),
         "density": _("Among real ones (density)"), "coverage": _("Real ones covered (coverage)"),
     }  # fmt: skip
-    lines = [Line(names[code], found[code], found.get(code + FLOOR)) for code in LIKENESS if code in found]
+    lines = [Line(names[code], found[code], found.get(code + REAL)) for code in LIKENESS if code in found]
     if not lines:
         return
     words = _("Filled: synthetic. Hollow: two halves of the real images, the best that can be reached.")

@@ -61,16 +61,7 @@ def leaders(rows: Sequence[Mapping[str, Any]], names: Mapping[str, str], title: 
 
 def rocs(curves: Named, chosen: str, key: str) -> None:
     """Draw the ROC curves of several families, the chosen one strong."""
-    figure = go.Figure()
-    figure.add_scatter(
-        x=[0, 1], y=[0, 1], mode="lines", line={"color": muted(), "dash": "dot", "width": 1}, name=_("Chance"),
-        hoverinfo="skip",
-    )  # fmt: skip
-    for family, (name, curve) in curves.items():
-        figure.add_scatter(
-            x=curve["fpr"], y=curve["tpr"], customdata=curve["threshold"], name=name, **_line(family, chosen),
-            hovertemplate=f"{_('Threshold')} %{{customdata:.2f}}: %{{x:.2f}} / %{{y:.2f}}<extra>{name}</extra>",
-        )  # fmt: skip
+    figure = _of_families(curves, chosen, "fpr", "tpr", (0, 1))
     square(figure, _("1 − specificity"), _("Sensitivity"))
     _under(figure)
     curve = curves[chosen][1]
@@ -80,16 +71,7 @@ def rocs(curves: Named, chosen: str, key: str) -> None:
 
 def precision_recalls(curves: Named, chosen: str, share: float, key: str) -> None:
     """Draw precision over recall of several families, with the share of the outcome as what chance gives."""
-    figure = go.Figure()
-    figure.add_scatter(
-        x=[0, 1], y=[share, share], mode="lines", line={"color": muted(), "dash": "dot", "width": 1}, name=_("Chance"),
-        hoverinfo="skip",
-    )  # fmt: skip
-    for family, (name, curve) in curves.items():
-        figure.add_scatter(
-            x=curve["recall"], y=curve["precision"], customdata=curve["threshold"], name=name, **_line(family, chosen),
-            hovertemplate=f"{_('Threshold')} %{{customdata:.2f}}: %{{x:.2f}} / %{{y:.2f}}<extra>{name}</extra>",
-        )  # fmt: skip
+    figure = _of_families(curves, chosen, "recall", "precision", (share, share))
     square(figure, _("Sensitivity (recall)"), _("Positive predictive value (precision)"))
     _under(figure)
     curve = curves[chosen][1]
@@ -97,6 +79,21 @@ def precision_recalls(curves: Named, chosen: str, share: float, key: str) -> Non
     words = [f"{curve['recall'][k]:.2f} / {curve['precision'][k]:.2f}" for k in places]
     title = f"{_('Sensitivity (recall)')} / {_('Positive predictive value (precision)')}"
     draw(figure, key, told(title, words), 420, SAVED)
+
+
+def _of_families(curves: Named, chosen: str, x: str, y: str, chance: tuple[float, float]) -> go.Figure:
+    """One curve for each family, with thresholds, over the line of chance."""
+    figure = go.Figure()
+    figure.add_scatter(
+        x=[0, 1], y=chance, mode="lines", line={"color": muted(), "dash": "dot", "width": 1}, name=_("Chance"),
+        hoverinfo="skip",
+    )  # fmt: skip
+    for family, (name, curve) in curves.items():
+        figure.add_scatter(
+            x=curve[x], y=curve[y], customdata=curve["threshold"], name=name, **_line(family, chosen),
+            hovertemplate=f"{_('Threshold')} %{{customdata:.2f}}: %{{x:.2f}} / %{{y:.2f}}<extra>{name}</extra>",
+        )  # fmt: skip
+    return figure
 
 
 def _line(family: str, chosen: str) -> dict[str, Any]:

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 RUN = tab_models.PENDING
 LOOK_SECONDS = 1.0
 WAITING, FITTING, MEASURING, DONE, FAILED = "waiting", "fitting", "measuring", "done", "failed"
-_turn = threading.Semaphore(1)
-"""One training at a time: two would take twice as long each, and twice the memory."""
+turn = threading.Semaphore(1)
+"""One training at a time, of tables and trials: two would take twice as long each, and twice the memory."""
 log = logging.getLogger(__name__)
 
 
@@ -94,7 +94,7 @@ def _work(held: weakref.ref[Run]) -> None:
         for name, value in what.items() if run is not None else ():
             setattr(run, name, value)
 
-    while not _turn.acquire(timeout=0.5):
+    while not turn.acquire(timeout=0.5):
         if stop():
             put(state=FAILED, error=InputError("No model was complete when the training was stopped."))
             return
@@ -111,7 +111,7 @@ def _work(held: weakref.ref[Run]) -> None:
         put(error=InputError("The training stopped at an unexpected error; the log of the server says which."),
             state=FAILED)  # fmt: skip
     finally:
-        _turn.release()
+        turn.release()
 
 
 def _trained(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import streamlit as st
 
-from medai_core.errors import MedAIError
+from medai_core.errors import InputError, MedAIError
 from pages.ui.frame import problem
 from pages.ui.language import _, tell
 from pages.ui.queue import csv_table
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 ROWS, ROUND, SCORED = "tabtrain_rows", "tabtrain_rows_round", "tabtrain_scored"
 SHOWN_ROWS, SHOWN_COLUMNS = 500, 8
+MOST_SCORED = 200_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +103,7 @@ def score(held: Held, key: str, model: RiskModel, family: str) -> Scored:
     Raises
     ------
     InputError
-        If the file cannot be read, or lacks a column.
+        If the file cannot be read, lacks a column, or has more rows than a visitor may keep answers of.
     """
     from medai_core.tabular.evaluate import read_for
 
@@ -111,6 +112,9 @@ def score(held: Held, key: str, model: RiskModel, family: str) -> Scored:
     if last is not None and last.key == wanted:
         return last
     table = last.table if last is not None and last.key[:2] == wanted[:2] else read_for(model, held.data, held.name)
+    if len(table.frame) > MOST_SCORED:
+        raise InputError("At most {limit:,} rows are answered here, got {count:,}; the command `table` takes more.",
+                         limit=MOST_SCORED, count=len(table.frame))  # fmt: skip
     found = Scored(wanted, table, model.predict(table.frame, family))
     st.session_state[SCORED] = found
     return found

@@ -49,7 +49,9 @@ def panel() -> None:
         return
     with right:
         plan = ask_group(found, plan)
-    faults([one for one in findings if one not in found.findings] or findings_of(findings))
+    shown = [one for one in findings if one not in found.findings] or findings_of(findings)
+    if shown or not findings:  # what was found without a target stands beside the table
+        faults(shown)
     plan = ask_columns(found, plan, findings)
     families = ask_families(plan)
     ready(found, plan, families)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import streamlit as st
 
-from medai_core.errors import MedAIError
+from medai_core.errors import InputError, MedAIError
 from pages.ui import tabx_loaders
 from pages.ui.frame import problem
 from pages.ui.language import _
@@ -121,7 +121,10 @@ def limits(view: View, locked: tuple[str, ...]) -> tuple[tuple[str, float, float
         )  # fmt: skip
     found = {}
     for feature, low, high in zip(free, edited["low"].astype(float), edited["high"].astype(float), strict=True):
-        if (low, high) != (feature.plausible_low, feature.plausible_high) and low < high:
+        if low > high:
+            problem(InputError("The range of {column} must begin below its end, got {low:g} to {high:g}.",
+                               column=feature.name, low=low, high=high))  # fmt: skip
+        elif (low, high) != (feature.plausible_low, feature.plausible_high):
             found[feature.name] = (low, high)
     if found != {name: ends for name, ends in own.items() if name in {f.name for f in free}}:
         kept[view.key] = {**{n: e for n, e in own.items() if n in locked}, **found}

@@ -12,6 +12,7 @@ from medai_core.errors import MedAIError
 from pages.ui import charts
 from pages.ui.frame import problem
 from pages.ui.language import _
+from pages.ui.queue import csv_table
 from pages.ui.tab_words import duration
 from pages.ui.tabx_cohorts import cohort_view
 from pages.ui.tabx_columns import clickable, one_column, point_text, spread, stability
@@ -228,4 +229,4 @@ def values_csv(told: Explanation, rows: Rows) -> bytes:
     """Return every value of every patient explained, in English."""
     frame = told.to_frame()
     frame.insert(0, "patient", np.asarray(rows) + 1)
-    return frame.sort_values("patient").to_csv(index=False).encode("utf-8-sig")
+    return csv_table(list(map(str, frame.columns)), frame.sort_values("patient").itertuples(index=False))

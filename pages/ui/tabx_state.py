@@ -166,18 +166,16 @@ def patients_of(key: str, model: RiskModel, source: str) -> Patients:
 
 @st.cache_resource(max_entries=3, **KEEP)
 def _patients(key: str, version: str, source: str, digest: str, _model: RiskModel, _table: Table) -> Patients:
+    from medai_core.tabular.columns import level_text
+
     frame, outcome = _table.frame, None
     if _model.target in frame and _model.horizon is None:
-        outcome = np.array(["" if str(v).lower() in EMPTY else _text(v) for v in frame[_model.target]], object)
+        outcome = np.array(["" if str(v).lower() in EMPTY else level_text(v) for v in frame[_model.target]], object)
     lacking = [name for name in _model.encoder.names if name not in frame]
     if lacking:
         raise InputError("The table lacks {count} of the columns the model reads: {names}.", count=len(lacking),
                          names=", ".join(lacking[:5]))  # fmt: skip
     return Patients(source, _table.name, frame, _model.read(frame)[0], outcome, digest)
-
-
-def _text(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 @st.cache_resource(max_entries=3, **KEEP)
@@ -204,7 +202,10 @@ def open_rows(key: str, model: RiskModel, name: str, data: bytes) -> None:
     reads = read_breast_cancer if key == tab_models.SHIPPED_TABLE else read_table
     table = reads(data, name)
     _patients(key, str(model.bundle.digest), UPLOAD, table.digest, model, table)
-    st.session_state[OPENED] = st.session_state.get(OPENED, {}) | {key: table}
+    known = tab_models.table_models()  # what was opened or changed for a model that is gone goes too
+    held = {name: one for name, one in st.session_state.get(OPENED, {}).items() if name in known}
+    st.session_state[OPENED] = held | {key: table}
+    st.session_state[EDITS] = {one: made for one, made in st.session_state.get(EDITS, {}).items() if one[0] in known}
 
 
 def close_rows(key: str) -> None:

@@ -166,7 +166,7 @@ def _scan(label: str) -> dict[str, object]:
 
 
 def _uploads(found: list[Sample]) -> list[Upload]:
-    return [Upload(sample.path.name, sample.path.read_bytes()) for sample in found]
+    return [Upload(sample.path.name, sample.path.read_bytes(), sample=True) for sample in found]
 
 
 def _worklist() -> dict[str, object]:

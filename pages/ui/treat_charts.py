@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
-from pages.ui.charts import draw, told
+from pages.ui.charts import told
 from pages.ui.language import _
+from pages.ui.tabx_style import draw
 from pages.ui.theme import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION, YELLOW, accent, dark, muted
 from pages.ui.treat_words import Compared, gap, points, scale_of, share
 
@@ -29,6 +30,11 @@ def colours() -> tuple[str, ...]:
     """One colour for each arm; each can be told from the background."""
     light = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, "#56606A", SKY, "#8B6914")
     return (SKY, ORANGE, "#2FC59A", PURPLE, YELLOW, "#C9D1D9", VERMILLION, "#7C9CFF") if dark() else light
+
+
+def stem_of(compared: Compared, what: str) -> str:
+    """Return the name of a picture that is saved."""
+    return f"medai-{'actg175' if compared.builtin else 'trial'}-{what}"
 
 
 def faded(colour: str, opacity: float) -> str:
@@ -68,7 +74,7 @@ def arm_curves(compared: Compared, curves: Curves, key: str, *, bands: bool, ste
     at = int(abs(curves.days - compared.model.horizon).argmin())
     words = [f"{compared.arm(arm)} {curves.survival[k, at]:.1%}" for k, arm in enumerate(compared.arms)]
     name = _("Event-free probability over time; at {time}").format(time=compared.after())
-    draw(figure, key, told(name, words), height=390)
+    draw(figure, key, told(name, words), 390, stem_of(compared, "curves"))
 
 
 def intervals(
@@ -114,7 +120,7 @@ def intervals(
         tickvals=list(range(len(names))), ticktext=[_broken(escape(name)) for name in names],
     )  # fmt: skip
     said = [f"{name} {shown}" for name, shown in zip(names, words, strict=True)]
-    draw(figure, key, told(title, said), height=72 + 56 * len(names))
+    draw(figure, key, told(title, said), 72 + 56 * len(names), f"medai-{key.replace('_', '-')}")
 
 
 def _ticks(low: float, high: float) -> list[float]:
@@ -167,4 +173,5 @@ def drivers(compared: Compared, found: Explanation, key: str) -> None:
     )  # fmt: skip
     figure.update_yaxes(autorange="reversed", fixedrange=True, automargin=True, ticksuffix="  ", showgrid=False)
     said = [f"{name} {text}" for name, text in zip([first, *names, last], texts, strict=True)]
-    draw(figure, key, told(_("From the mean of drawn patients to this patient"), said), height=60 + 30 * len(texts))
+    alt = told(_("From the mean of drawn patients to this patient"), said)
+    draw(figure, key, alt, 60 + 30 * len(texts), stem_of(compared, "drivers"))

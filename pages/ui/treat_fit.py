@@ -1,14 +1,19 @@
-"""A model of a visitor's own trial on its way: made in a thread, watched, and stopped when asked."""
+"""A model of a visitor's own trial on its way: made in a thread, watched, and stopped when asked.
+
+The thread holds the work weakly: when the visitor's session ends, nobody wants the model any more, and it stops too.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
+import weakref
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from medai_core.errors import InputError, MedAIError
+from pages.ui.tabtrain_run import turn
 
 if TYPE_CHECKING:
     from medai_core.tabular.treatment import TreatmentModel
@@ -35,12 +40,20 @@ class Fit:
     trial : Trial
     horizon : float
         Days.
+
+    Attributes
+    ----------
+    state : str
+        ``running``, ``stopped``, ``failed`` or ``done``.
+    waiting : bool
+        Running, but for another visitor's training to end.
     """
 
     key: str
     trial: Trial
     horizon: float
     state: str = "running"
+    waiting: bool = True
     part: str = COMPARING
     share: float = 0.0
     seconds_left: float | None = None
@@ -51,8 +64,13 @@ class Fit:
     _since: float = 0.0
 
     def start(self) -> Fit:
-        threading.Thread(target=self._work, name="medai-treatment", daemon=True).start()
+        work = (weakref.ref(self), self.trial, self.horizon)
+        threading.Thread(target=_work, args=work, name="medai-treatment", daemon=True).start()
         return self
+
+    @property
+    def asked_to_stop(self) -> bool:
+        return self._ask.is_set()
 
     def stop(self) -> None:
         """End the work with its next step, a fraction of a second later."""
@@ -60,27 +78,11 @@ class Fit:
         if self.state == "running":
             self.state = "stopped"
 
-    def _work(self) -> None:
-        from medai_core.tabular.treatment_fit import fit_treatment
-
-        try:
-            model, _scores = fit_treatment(self.trial, horizon=self.horizon, progress=self._tell)
-            if not self._ask.is_set():
-                self.model, self.state = model, "done"
-        except _Stopped:
-            self.state = "stopped"
-        except MedAIError as error:
-            self.failure, self.state = error, "failed"
-        except Exception:
-            log.exception("a model of a trial could not be made")
-            self.failure = InputError("The work stopped at an unexpected error; the log of the server says which.")
-            self.state = "failed"
-
-    def _tell(self, what: str, done: int, of: int) -> None:
+    def tell(self, what: str, done: int, of: int) -> None:
         """Take note of a step, and leave if asked to."""
         from medai_core.tabular.survival import STORED
 
-        if self._ask.is_set():
+        if self.asked_to_stop:
             raise _Stopped
         now, part = time.monotonic(), what if what in BEGINS else COMPARING
         if part == COMPARING:
@@ -94,3 +96,48 @@ class Fit:
         begin = BEGINS[part]
         self.share = begin + (ends[ends.index(begin) + 1] - begin) * min(done / of, 1.0)
         self.seconds_left = (now - self._since) / done * (of - done) if part == RESAMPLING and done > 3 else None
+
+
+def _work(held: weakref.ref[Fit], trial: Trial, horizon: float) -> None:
+    """Make the model, when it is its turn; what goes wrong becomes the failure of the work."""
+
+    def put(**what: object) -> None:
+        fit = held()
+        for name, value in what.items() if fit is not None else ():
+            setattr(fit, name, value)
+
+    while not turn.acquire(timeout=0.5):
+        if (fit := held()) is None or fit.asked_to_stop:
+            return
+        del fit
+    try:
+        put(waiting=False)
+        put(**_made(held, trial, horizon))
+    finally:
+        turn.release()
+
+
+def _made(held: weakref.ref[Fit], trial: Trial, horizon: float) -> dict[str, object]:
+    """What became of the work, as attributes of a :class:`Fit`."""
+    from medai_core.tabular.treatment_fit import fit_treatment
+
+    def tell(what: str, done: int, of: int) -> None:
+        if (fit := held()) is None:
+            raise _Stopped
+        fit.tell(what, done, of)
+
+    try:
+        model, _scores = fit_treatment(trial, horizon=horizon, progress=tell)
+        fit = held()
+        return {} if fit is None or fit.asked_to_stop else {"model": model, "state": "done"}
+    except _Stopped:
+        return {"state": "stopped"}
+    except MedAIError as error:
+        return {"failure": error, "state": "failed"}
+    except MemoryError:
+        told = InputError("There is not enough memory to train on this table; use fewer rows or columns.")
+        return {"failure": told, "state": "failed"}
+    except Exception:
+        log.exception("a model of a trial could not be made")
+        told = InputError("The work stopped at an unexpected error; the log of the server says which.")
+        return {"failure": told, "state": "failed"}

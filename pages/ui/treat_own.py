@@ -208,7 +208,7 @@ def _horizon(held: Held, table: Table, time: str | None, unit: str, units: dict[
 
 def _start(held: Held, table: Table, chosen: Roles | None, horizon: float, stated: bool) -> None:
     """Check the table against the roles, and begin; what cannot be compared is said in one sentence."""
-    from medai_core.tabular.survival_metrics import check_horizon
+    from medai_core.tabular.survival_metrics import check_arms
     from medai_core.tabular.trial import balance, make_trial
 
     st.session_state.pop(REFUSED, None)
@@ -216,7 +216,7 @@ def _start(held: Held, table: Table, chosen: Roles | None, horizon: float, state
         if chosen is None:
             raise InputError("Choose the columns of treatment, time and event first.")
         trial = make_trial(table, chosen, randomised=stated)
-        check_horizon(trial.time, trial.event, horizon)
+        check_arms(trial.time, trial.event, trial.arm, horizon)
         st.session_state[BALANCE] = balance(trial)
     except MedAIError as error:
         st.session_state[REFUSED] = error
@@ -259,5 +259,6 @@ def _progress(fit: Fit) -> None:
         RESAMPLING: _("Refitting on resampled patients, for the intervals"),
     }
     left = "" if fit.seconds_left is None else " · " + _("about {s} s left").format(s=f"{fit.seconds_left:.0f}")
-    st.progress(fit.share, text=names[fit.part] + left)
+    words = _("Another training is under way; this one waits for it") if fit.waiting else names[fit.part] + left
+    st.progress(fit.share, text=words)
     st.button(_("Stop"), icon=":material/stop:", key="treat_stop", on_click=fit.stop)

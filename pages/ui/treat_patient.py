@@ -14,6 +14,7 @@ from pages.ui import treat_charts, treat_loaders
 from pages.ui.frame import bullets, problem, table
 from pages.ui.language import _
 from pages.ui.queue import csv_table
+from pages.ui.tabx_style import picture_format
 from pages.ui.treat_words import Compared, figure, share
 from pages.ui.words import plain
 
@@ -162,7 +163,9 @@ def _format(feature: Feature, step: float) -> str:
 def side_by_side(compared: Compared, row: Row, found: Assessment) -> None:
     """Show the curves with their bands, and beneath them what holds at the horizon."""
     st.subheader(_("Event-free under each treatment"), anchor=False)
-    bands = st.toggle(_("95% intervals"), value=True, key="treat_bands", persist_state="session")
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        bands = st.toggle(_("95% intervals"), value=True, key="treat_bands", persist_state="session", width="content")
+        picture_format()
     treat_charts.arm_curves(compared, found.curves, "treat_curves", bands=bands)
     st.caption(
         _(

@@ -10,6 +10,7 @@ from medai_core.metrics import Interval
 from pages.ui import loaders, treat_charts, treat_loaders
 from pages.ui.frame import bullets, facts, table
 from pages.ui.language import _
+from pages.ui.tabx_style import picture_format
 from pages.ui.treat_words import Compared, gap, scale_of, share
 from pages.ui.words import interval, plain
 
@@ -21,7 +22,11 @@ def arms_panel(compared: Compared) -> None:
     """Show the arms' Kaplan-Meier curves with the numbers at risk."""
     population = compared.model.population
     st.subheader(_("Event-free in the trial, by treatment"), anchor=False)
-    bands = st.toggle(_("95% intervals"), value=True, key="treat_bands_trial", persist_state="session")
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        bands = st.toggle(
+            _("95% intervals"), value=True, key="treat_bands_trial", persist_state="session", width="content"
+        )
+        picture_format()
     treat_charts.arm_curves(compared, population.curves, "treat_population", bands=bands, stepped=True)
     st.caption(
         _(
@@ -66,6 +71,7 @@ def policy_panel(compared: Compared) -> None:
         title = _("No treatment is recommended") if not value.evidence else _("Choosing for each patient did better")
         st.markdown(f"**:material/{icon}: {title}**")
         st.markdown(plain(compared.worded(compared.model.verdict())))
+    picture_format()
     everybody = [_("{arm} for everybody").format(arm=compared.arm(arm)) for arm in compared.arms]
     arms, numbers = [compared.arm(arm) for arm in compared.arms], range(len(compared.arms))
     left, right = st.columns(2, gap="large")

@@ -146,8 +146,15 @@ def zoom_and_pan(shown: str) -> View:
     return View(zoom, x, y)
 
 
-def zoomable(image: np.ndarray, spacing_mm: tuple[float, float] | None, key: str, view: View = WHOLE) -> None:
-    """Show a grey image on black that can be zoomed and panned."""
+def zoomable(
+    image: np.ndarray,
+    spacing_mm: tuple[float, float] | None,
+    key: str,
+    view: View = WHOLE,
+    box: str = "lightbox_viewer",
+    height_px: int = HEIGHT_PX,
+) -> None:
+    """Show a grey image on black that can be zoomed and panned, in a container called ``box``."""
     height, width = image.shape
     half = 0.5 / view.zoom
     figure = go.Figure()
@@ -171,9 +178,9 @@ def zoomable(image: np.ndarray, spacing_mm: tuple[float, float] | None, key: str
         uirevision=f"{key}_{view}",
         modebar={"bgcolor": "rgba(0,0,0,.45)", "color": "#C9D3DC", "activecolor": "#FFFFFF"},
     )
-    with st.container(key="lightbox_viewer"):
+    with st.container(key=box):
         words = _("The scan, {width} × {height} pixels, {zoom} times enlarged")
-        draw(figure, key, words.format(width=width, height=height, zoom=f"{view.zoom:g}"), HEIGHT_PX, ZOOM)
+        draw(figure, key, words.format(width=width, height=height, zoom=f"{view.zoom:g}"), height_px, ZOOM)
 
 
 def pixel_ratio(spacing_mm: tuple[float, float] | None) -> float:

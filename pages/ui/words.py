@@ -153,6 +153,7 @@ def split_name(code: str) -> str:
         "test": _("test"),
         "held-out sessions": _("held-out sessions"),
         "held-out folds": _("held-out folds"),
+        "held-out patients": _("held-out patients"),
         "validation": _("validation"),
         "synthetic": _("synthetic images"),
         "cross-validation": _("cross-validation"),

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medai_core.errors import InputError, say
-from medai_core.synthesis.generator import SIZE, Direction, Generated, SyntheticImage
+from medai_core.synthesis.generator import SIZE, Direction, Generated, Rendered, SyntheticImage
+from medai_core.synthesis.restore import Restored
 
 LABELS = {"chest_xray_gan": ("normal", "bacterial", "viral"), "brain_mri_gan": ("glioma", "notumor")}
 COPY_EVERY = 10
@@ -42,7 +43,7 @@ class FakeGenerator:
         tried = 0
         while len(images) < count:
             if tried % COPY_EVERY != COPY_EVERY - 1:
-                drawn = self.render(self.latents(tried + 1, seed)[-1:], label, truncation=truncation)[0]
+                drawn = self._drawn(self.latents(tried + 1, seed)[-1:], label, truncation)[0]
                 about = (self.id, "1.0", label, seed, tried, truncation, ())
                 images.append(SyntheticImage(*about, drawn, 0.6, float(5 + 7 * tried % 90)))
             tried += 1
@@ -57,6 +58,14 @@ class FakeGenerator:
     def render(
         self, latents: NDArray[np.float32], label: str | Sequence[str], *, truncation: float = 1.0,
         shifts: Mapping[str, float] | None = None,
+    ) -> Rendered:  # fmt: skip
+        images = self._drawn(latents, label, truncation, shifts)
+        withheld = self.descriptors.nearest(images).withheld
+        return Rendered(np.where(withheld[:, None, None], np.uint8(0), images), withheld)
+
+    def _drawn(
+        self, latents: NDArray[np.float32], label: str | Sequence[str], truncation: float,
+        shifts: Mapping[str, float] | None = None,
     ) -> NDArray[np.uint8]:  # fmt: skip
         labels = [label] * len(latents) if isinstance(label, str) else label
         if unknown := set(labels) - set(self.labels):
@@ -69,23 +78,27 @@ class FakeGenerator:
             drawn.append(grey + 20 * (shifts or {}).get("opacity", 0.0) * lung)
         return np.clip(np.stack(drawn), 0, 255).astype(np.uint8)
 
-    def interpolate(
-        self, label: str, seed_from: int, seed_to: int, steps: int, truncation: float = 1.0
-    ) -> NDArray[np.uint8]:
+    def interpolate(self, label: str, seed_from: int, seed_to: int, steps: int, truncation: float = 1.0) -> Rendered:
         share = np.linspace(0, 1, steps)[:, None]
         way = (1 - share) * self.latents(1, seed_from) + share * self.latents(1, seed_to)
         return self.render(way, label, truncation=truncation)
+
+    def across(
+        self, seed: int, index: int = 0, *, truncation: float = 1.0, shifts: Mapping[str, float] | None = None
+    ) -> Rendered:
+        point = np.repeat(self.latents(index + 1, seed)[index:], len(self.labels), 0)
+        return self.render(point, self.labels, truncation=truncation, shifts=shifts)
 
 
 class FakeRestorer:
     """Takes noise for what differs from the mean of the image, and fills regions with that mean."""
 
-    def denoise(self, pixels: NDArray[np.uint8], strength: float) -> SimpleNamespace:
+    def denoise(self, pixels: NDArray[np.uint8], strength: float) -> Restored:
         after = np.rint((1 - strength) * pixels + strength * pixels.mean()).astype(np.uint8)
-        return SimpleNamespace(before=pixels, after=after)
+        return Restored(pixels, after)
 
-    def inpaint(self, pixels: NDArray[np.uint8], mask: NDArray[np.bool_]) -> SimpleNamespace:
-        return SimpleNamespace(before=pixels, after=np.where(mask, np.uint8(pixels.mean()), pixels))
+    def inpaint(self, pixels: NDArray[np.uint8], mask: NDArray[np.bool_]) -> Restored:
+        return Restored(pixels, np.where(mask, np.uint8(pixels.mean()), pixels))
 
 
 assert SIZE == 128

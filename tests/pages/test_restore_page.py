@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import re
+import io
 from collections.abc import Callable
 
 import numpy as np
 import pytest
+from page_kit import on_page, shown
+from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from medai_core.imaging.gate import marks_of
@@ -20,19 +22,13 @@ Said = Callable[[AppTest], str]
 
 @pytest.fixture
 def page(app: AppTest) -> AppTest:
-    app.switch_page(PAGE).run()
-    assert not app.exception
-    return app
+    return on_page(app, PAGE)
 
 
 def opened(page: AppTest, data: bytes) -> AppTest:
     page.file_uploader[0].upload("scan.png", data).run()
     assert not page.exception
     return page
-
-
-def shown(page: AppTest) -> list[str]:
-    return re.findall(r'<img src="([^"]+)"', "".join(str(html.proto.body) for html in page.get("html")))
 
 
 def test_the_warning_is_there_before_and_after(page: AppTest, files: dict[str, bytes]) -> None:
@@ -68,6 +64,25 @@ def test_a_region_is_filled_in(page: AppTest, files: dict[str, bytes]) -> None:
 def test_a_sample_opens(page: AppTest, said: Said) -> None:
     next(button for button in page.button if str(button.key).startswith("restore_open_")).click().run()
     assert not page.exception and "synthetic sample, no patient" in said(page) and len(shown(page)) == 3
+
+
+def test_what_the_scan_page_refuses_is_restored_with_a_caution(page: AppTest, files: dict[str, bytes]) -> None:
+    opened(page, files["refused"])
+    (_always, caution) = page.warning
+    assert "refuses this image: The gate takes this for a photograph" in caution.value and len(shown(page)) == 3
+    page.button(key="restore_let_go").click().run()
+    assert len(opened(page, files["sure"]).warning) == 1
+
+
+def test_a_closed_image_is_kept_nowhere(page: AppTest, files: dict[str, bytes]) -> None:
+    from pages.ui import loaders
+
+    opened(page, files["sure"])
+    digest = page.session_state["restore_held"].digest
+    first = loaders.scan(digest, files["sure"], None, None)
+    page.button(key="restore_let_go").click().run()
+    assert "restore_held" not in page.session_state
+    assert loaders.scan(digest, files["sure"], None, None) is not first
 
 
 def test_junk_is_one_sentence(page: AppTest, files: dict[str, bytes]) -> None:
@@ -114,7 +129,10 @@ def test_the_difference_shows_where_and_in_which_direction() -> None:
 
 def test_the_file_to_keep_is_recognised_as_synthetic() -> None:
     y, x = np.mgrid[-1:1:300j, -1:1:260j]
-    data = restore_view.png_of((120 + 60 * np.cos(3 * x * y + x)).astype(np.uint8), "chest_xray_restorer", "denoised")
+    after = (120 + 60 * np.cos(3 * x * y + x)).astype(np.uint8)
+    data = restore_view.png_of(after, "chest_xray_restorer", None)
+    described = Image.open(io.BytesIO(data)).text["Description"]
+    assert described.startswith("Partly SYNTHETIC: noise taken out by chest_xray_restorer.")
     scan = read_scan(data)
     found = marks_of(scan)
     assert scan.display.shape == (300, 260) and found.visible and found.watermark and found.metadata

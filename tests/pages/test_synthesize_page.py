@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from fake_generator import COPY_EVERY, LABELS, FakeGenerator
+from page_kit import on_page, shown
 from streamlit.testing.v1 import AppTest
 
 from medai_core.errors import ArtifactError, InputError
@@ -25,9 +26,7 @@ Said = Callable[[AppTest], str]
 
 @pytest.fixture
 def page(app: AppTest) -> AppTest:
-    app.switch_page(PAGE).run()
-    assert not app.exception
-    return app
+    return on_page(app, PAGE)
 
 
 def open_tab(page: AppTest, name: str) -> AppTest:
@@ -35,11 +34,6 @@ def open_tab(page: AppTest, name: str) -> AppTest:
     page.run()
     assert not page.exception
     return page
-
-
-def shown(page: AppTest) -> list[str]:
-    """Return the addresses of the images in the grids, in order."""
-    return re.findall(r'<img src="([^"]+)"', "".join(str(html.proto.body) for html in page.get("html")))
 
 
 def make(page: AppTest) -> AppTest:

@@ -77,6 +77,20 @@ def test_it_can_be_left_and_resumed(app: AppTest, said: Said) -> None:
     assert "Tour, step 3" in said(app) and "chest_xray_bacterial" in said(app)
 
 
+def test_a_sample_of_the_worklist_opens_as_a_demonstration(app: AppTest, said: Said) -> None:
+    place = next(k for k, step in enumerate(tour_steps.steps()) if step.page.endswith("worklist.py"))
+    app.query_params["tour"] = str(place + 1)
+    app.run()
+    names = app.selectbox(key="open_choice").options
+    app.selectbox(key="open_choice").set_value(next(k for k, name in enumerate(names) if "chest_xray" in name)).run()
+    click(app, "open_chosen")
+    text = said(app)
+    assert app.title[0].value == "Read a scan" and "synthetic sample, no patient" in text
+    assert app.session_state["held_scan"].demonstration and "marked as synthetic" not in text
+    click(app, "tour_return")
+    assert "Needs a look" in said(app)
+
+
 def test_what_the_visitor_had_open_comes_back(app: AppTest, files: dict[str, bytes], said: Said) -> None:
     app.switch_page("pages/imaging/read_scan.py").run()
     app.file_uploader[0].upload("mine.png", files["sure"]).run()

@@ -149,6 +149,9 @@ def test_faults_of_a_table_are_listed_and_left_out(page: AppTest, said: Said) ->
     assert "code" in by_key(page, "multiselect", "tabtrain_out").value
     assert by_key(page, "selectbox", "tabtrain_group").value == "patient_id"
     assert not page.button(key="tabtrain_start").disabled
+    by_key(page, "selectbox", "tabtrain_target").set_value("age (years)").run()
+    assert "Nothing suspicious" not in said(page) and not page.exception
+    by_key(page, "selectbox", "tabtrain_target").set_value("outcome").run()
     by_key(page, "multiselect", "tabtrain_out").set_value([]).run()
     assert "Taken in although: code alone gives the answer away" in page.warning[-1].value.replace("\\", "")
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import threading
 import time
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -17,7 +19,7 @@ from medai_core.errors import ArtifactError, InputError
 from medai_core.metrics import Interval
 from medai_core.tabular.treatment import TreatmentModel
 from medai_core.tabular.treatment_explain import explain
-from pages.ui import language, treat_charts, treat_loaders, treat_patient, treat_words, words
+from pages.ui import language, treat_charts, treat_fit, treat_loaders, treat_patient, treat_words, words
 from pages.ui.treat_example import NAME, made_up_trial
 from pages.ui.treat_fit import COMPARING, RESAMPLING, Fit
 from pages.ui.treat_words import Compared
@@ -252,7 +254,7 @@ def test_the_work_tells_how_far_it_is() -> None:
     fit, seen = Fit("key", None, 730.0), []
     for what, of in (("cox", 15), ("cox_smooth", 15), ("kaplan_meier", 15), ("policy", 15), ("resamples", 200)):
         for done in range(1, of + 1):
-            fit._tell(what, done, of)
+            fit.tell(what, done, of)
             seen.append(fit.share)
         assert fit.part == (COMPARING if what in ("cox", "cox_smooth", "kaplan_meier") else what)
     assert seen == sorted(seen) and 0 < seen[0] < 0.1 and seen[-1] == 1.0
@@ -265,8 +267,45 @@ def test_an_unexpected_error_is_one_sentence(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr("medai_core.tabular.treatment_fit.fit_treatment", broken)
     fit = Fit("key", None, 730.0)
-    fit._work()
+    treat_fit._work(weakref.ref(fit), fit.trial, fit.horizon)
     assert fit.state == "failed" and isinstance(fit.failure, InputError) and "unexpected error" in str(fit.failure)
+
+
+def test_nobody_waits_for_a_trial_whose_visitor_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[bool] = []
+
+    def endless(trial: object, *, horizon: float, progress: Callable[[str, int, int], None]) -> None:
+        try:
+            while True:
+                time.sleep(0.01)
+                progress("cox", 1, 15)
+        finally:
+            ended.append(True)
+
+    monkeypatch.setattr("medai_core.tabular.treatment_fit.fit_treatment", endless)
+    fit = Fit("key", None, 730.0)
+    worker = threading.Thread(target=treat_fit._work, args=(weakref.ref(fit), None, 730.0))
+    worker.start()
+    time.sleep(0.1)
+    assert not fit.waiting and not ended
+    del fit
+    worker.join(5)
+    assert not worker.is_alive() and ended == [True]
+
+
+def test_a_trial_waits_for_its_turn_and_is_stopped_while_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "medai_core.tabular.treatment_fit.fit_treatment", lambda *_arguments, **_options: pytest.fail("was started")
+    )
+    fit = Fit("key", None, 730.0)
+    worker = threading.Thread(target=treat_fit._work, args=(weakref.ref(fit), None, 730.0))
+    with treat_fit.turn:
+        worker.start()
+        time.sleep(0.1)
+        assert fit.waiting and fit.state == "running"
+        fit.stop()
+        worker.join(5)
+    assert not worker.is_alive() and fit.state == "stopped" and fit.model is None
 
 
 def test_differences_are_told_apart_by_their_intervals() -> None:

@@ -54,21 +54,22 @@ def test_a_seed_always_gives_the_same_images(generator: Generator) -> None:
 
 
 def test_the_label_changes_the_image_and_the_latent_stays(generator: Generator) -> None:
-    both = generator.across(7)
-    assert list(both) == LABELS and not np.array_equal(both["ill"], both["well"])
-    np.testing.assert_allclose(both["well"], generator.generate("well", 1, 7).images[0].pixels, atol=1)
+    for index in (0, 2):
+        ill, well = generator.across(7, index).images
+        assert not np.array_equal(ill, well)
+        np.testing.assert_allclose(well, generator.generate("well", 3, 7).images[index].pixels, atol=1)
 
 
 def test_truncation_and_shifts_act_on_the_seed(generator: Generator) -> None:
     latents = generator.latents(4, 3)
-    shrunk = generator.render(latents, "ill", truncation=0.5)
-    np.testing.assert_allclose(shrunk, generator.render(0.5 * latents, "ill"), atol=1)
-    moved = generator.render(latents, "ill", shifts={"contrast": 2.0})
-    np.testing.assert_allclose(moved, generator.render(latents + 2.0 * FIRST, "ill"), atol=1)
+    shrunk = generator.render(latents, "ill", truncation=0.5).images
+    np.testing.assert_allclose(shrunk, generator.render(0.5 * latents, "ill").images, atol=1)
+    moved = generator.render(latents, "ill", shifts={"contrast": 2.0}).images
+    np.testing.assert_allclose(moved, generator.render(latents + 2.0 * FIRST, "ill").images, atol=1)
 
 
 def test_interpolation_goes_from_one_image_to_the_other(generator: Generator) -> None:
-    way = generator.interpolate("well", 1, 2, 5)
+    way = generator.interpolate("well", 1, 2, 5).images
     ends = [generator.generate("well", 1, seed).images[0].pixels for seed in (1, 2)]
     np.testing.assert_allclose(way[0], ends[0], atol=1)
     np.testing.assert_allclose(way[-1], ends[1], atol=1)
@@ -79,7 +80,7 @@ def test_a_training_image_is_withheld_and_the_next_takes_its_place(tmp_path: Pat
     trained = rng.integers(0, 256, (3, 128, 128)).astype(np.uint8)
     careful = generator_of(tmp_path / "careful", trained)
 
-    def copying(latents, label, **rest):
+    def copying(latents, *rest):
         """A generator that has learnt three images by heart and makes them in its first call."""
         made = np.random.default_rng(len(latents)).integers(0, 256, (len(latents), 128, 128)).astype(np.uint8)
         if not calls:
@@ -88,10 +89,33 @@ def test_a_training_image_is_withheld_and_the_next_takes_its_place(tmp_path: Pat
         return made
 
     calls: list[int] = []
-    monkeypatch.setattr(careful, "render", copying)
+    monkeypatch.setattr(careful, "_drawn", copying)
     out = careful.generate("ill", 5, seed=0)
     assert (len(out.images), out.withheld, calls) == (5, 3, [5, 3])
     assert [image.index for image in out.images] == [0, 4, 5, 6, 7]
+
+
+WAYS = {
+    "render": lambda generator: generator.render(generator.latents(2, 1), "ill"),
+    "interpolate": lambda generator: generator.interpolate("ill", 1, 2, 2),
+    "across": lambda generator: generator.across(1),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_no_way_lets_a_training_image_out(tmp_path: Path, monkeypatch, way: str) -> None:
+    trained, other = np.random.default_rng(9).integers(0, 256, (2, 128, 128)).astype(np.uint8)
+    careful = generator_of(tmp_path / "careful", trained[None])
+    monkeypatch.setattr(careful, "_drawn", lambda *asked: np.stack([trained, other]))
+    made = WAYS[way](careful)
+    assert made.withheld.tolist() == [True, False]
+    assert not made.images[0].any() and np.array_equal(made.images[1], other)
+
+
+@pytest.mark.parametrize("seeds", [np.zeros((2, 5)), np.zeros(TINY.seed_size), np.zeros((0, TINY.seed_size))])
+def test_seed_vectors_of_another_shape_are_named(generator: Generator, seeds: np.ndarray) -> None:
+    with pytest.raises(InputError, match="Seed vectors must have shape"):
+        generator.render(seeds, "ill")
 
 
 @pytest.mark.parametrize(
@@ -104,6 +128,8 @@ def test_a_training_image_is_withheld_and_the_next_takes_its_place(tmp_path: Pat
         ({"seed": -1}, "`seed` must be"),
         ({"truncation": 3.0}, "`truncation` must be from 0.1 to 1.5, got 3.0"),
         ({"shifts": {"age": 1.0}}, "`shifts` must name one of contrast, got 'age'"),
+        ({"shifts": {"contrast": float("nan")}}, "`shifts` must hold a number for contrast, got nan"),
+        ({"shifts": {"contrast": "far"}}, "`shifts` must hold a number for contrast, got 'far'"),
     ],
 )
 def test_wrong_arguments_are_named(generator: Generator, change: dict, words: str) -> None:

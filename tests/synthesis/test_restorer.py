@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from medai_core import runtime
+from medai_core.errors import InputError
 
 runtime.configure()
 
-from medai_core.synthesis import restore_evaluate, train_restorer  # noqa: E402 - after the runtime has set Keras up
+from medai_core import artifacts  # noqa: E402 - after the runtime has set Keras up
+from medai_core.synthesis import restore_evaluate, train_restorer  # noqa: E402
 from medai_core.synthesis.network import NetworkConfig  # noqa: E402
 from medai_core.synthesis.restore import Restored, Restorer  # noqa: E402
 from medai_core.synthesis.train_painters import PainterRecipe  # noqa: E402
@@ -62,6 +64,56 @@ def test_figures_are_those_of_the_definition() -> None:
     assert ours["MS-SSIM, noise of 20%"] < ours["MS-SSIM, noise of 5%"] < 1
     assert ours["mean absolute error in a hole"] == theirs["mean absolute error in a hole"] == 0
     assert all(row["low"] <= row["value"] <= row["high"] and row["n"] == 6 for row in figures)
+
+
+@pytest.fixture(scope="module")
+def restorer(tmp_path_factory: pytest.TempPathFactory) -> Restorer:
+    """An untrained network of the true size, out of a bundle."""
+    network = train_restorer.build_restorer(replace(TINY, size=128))
+    card = {"id": "chest_xray_restorer", "version": "0"}
+    return Restorer(artifacts.save_bundle(tmp_path_factory.mktemp("restorer") / "made", network, card, {"size": 128}, {}))
+
+
+def waves(height: int, width: int) -> np.ndarray:
+    y, x = np.mgrid[:height, :width]
+    return (120 + 60 * np.sin(x / 9) * np.cos(y / 14)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("shape", [(128, 128), (300, 260), (16, 500)])
+def test_noise_is_taken_out_as_strongly_as_asked(restorer: Restorer, shape: tuple[int, int]) -> None:
+    image = waves(*shape)
+    none, half, whole = (restorer.denoise(image, strength) for strength in (0.0, 0.5, 1.0))
+    assert not none.difference.any() and whole.after.shape == shape and whole.after.dtype == np.uint8
+    inside = (whole.after > 0) & (whole.after < 255)
+    assert np.abs(half.difference - whole.difference / 2)[inside].max() <= 1 and whole.difference.any()
+
+
+def test_outside_of_a_region_nothing_changes_and_inside_nothing_of_it_is_left(restorer: Restorer) -> None:
+    image = waves(300, 260)
+    hole = np.zeros(image.shape, bool)
+    hole[100:180, 60:150] = True
+    made = restorer.inpaint(image, hole)
+    assert np.array_equal(made.after[~hole], image[~hole]) and made.difference[hole].any()
+    # What stood there must not shine through: another content, the same result.
+    assert np.array_equal(restorer.inpaint(np.where(hole, 255 - image, image), hole).after, made.after)
+
+
+@pytest.mark.parametrize(
+    ("ask", "words"),
+    [
+        (lambda restorer, image: restorer.denoise(image, 1.5), "`strength` must be from 0 to 1, got 1.5"),
+        (lambda restorer, image: restorer.denoise(image, float("nan")), "`strength` must be from 0 to 1, got nan"),
+        (lambda restorer, image: restorer.denoise(image / 255), "must be grey, 8 bits"),
+        (lambda restorer, image: restorer.denoise(image[:8]), "at least 16 × 16"),
+        (lambda restorer, image: restorer.inpaint(image, image[:20] > 0), "`mask` must have the image's shape"),
+        (lambda restorer, image: restorer.inpaint(image, image > 300), "`mask` must mark some of the image"),
+        (lambda restorer, image: restorer.inpaint(image, image >= 0), "at most 25%, got 100.0%"),
+    ],
+)
+def test_what_cannot_be_restored_is_one_sentence(restorer: Restorer, ask, words: str) -> None:
+    with pytest.raises(InputError) as error:
+        ask(restorer, waves(128, 128))
+    assert words in str(error.value)
 
 
 def test_a_bundle_holds_both_tables_of_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import json
 import pytest
 from drawn_tables import csv, light_fits, patients
 
-from medai_core import cli, registry
+from medai_core import cli, cli_table, registry
 from medai_core.tabular import evaluate
 from medai_core.tabular.breast_cancer import FEATURES, read_breast_cancer, sample_table
 
@@ -40,6 +40,19 @@ def test_rows_of_several_tables_are_scored_in_order(binary, tmp_path, capsys):
     told = [one.probabilities for one in binary.model.predict(binary.frame.iloc[:3], "svm")]
     for row, wanted in zip((rows[0], rows[1], rows[3]), told, strict=True):
         assert row["probabilities"] == pytest.approx(wanted, abs=1e-6)
+
+
+def test_many_rows_are_scored_some_at_a_time_and_explained_for_one_label(classes, tmp_path, capsys, monkeypatch):
+    (tmp_path / "a.csv").write_bytes(csv(classes.frame.iloc[:7]))
+    wanted = ("table", tmp_path / "a.csv", "--model", classes.bundle.path, "--family", "forest", "--explain")
+    whole = run(capsys, *wanted)[1]
+    monkeypatch.setattr(cli_table, "ROWS_AT_ONCE", 3)
+    status, rows, _ = run(capsys, *wanted)
+    assert status == 0 and [row["row"] for row in rows] == list(range(7))
+    assert {row["explained"] for row in rows} == {rows[0]["label"]}
+    for one, other in zip(rows, whole, strict=True):
+        assert one["contributions"] == pytest.approx(other["contributions"], abs=2e-6)
+        assert one["probabilities"] == pytest.approx(other["probabilities"], abs=2e-6)
 
 
 def test_rows_are_readable_without_json(binary, number, tmp_path, capsys):
@@ -79,6 +92,8 @@ def test_an_own_table_is_trained_on_measured_and_scored(tmp_path, capsys):
         ([], "`--target` must name the column to predict"),
         (["--target", "outcome", "--models", "forrest"], "`families` must be some of"),
         (["--target", "hospital"], "The target hospital has one value only"),
+        (["--target", "outcome", "--drop", "hospitl"], "The table has no column hospitl"),
+        (["--target", "outcome", "--folds", "1"], "`folds` must be between 2 and"),
     ],
 )
 def test_wrong_wishes_end_with_one_sentence(arguments, sentence, tmp_path, capsys):
@@ -131,6 +146,12 @@ def test_every_layout_of_the_table_is_the_same():
         read_breast_cancer(b"mean radius,x\n1,2\n")
     with pytest.raises(evaluate.InputError, match="A diagnosis must be"):
         read_breast_cancer(csv(kaggle.assign(diagnosis="?x")))
+
+
+def test_other_columns_of_the_table_are_carried_along():
+    frame = sample_table().frame.iloc[:3].assign(patient=["a", "b", "a"], seen=[1.5, 2.0, 3.0])
+    found = read_breast_cancer(csv(frame))
+    assert found.names == [*FEATURES, "diagnosis", "patient", "seen"] and found.frame["seen"].tolist() == [1.5, 2, 3]
 
 
 shipped = pytest.mark.skipif("breast_cancer" not in registry.available(), reason="the bundle is not trained yet")

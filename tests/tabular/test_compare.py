@@ -9,7 +9,7 @@ from drawn_tables import kinds, light_fits, patients
 
 from medai_core import artifacts
 from medai_core.errors import ArtifactError, InputError
-from medai_core.tabular import bundles, compare, results
+from medai_core.tabular import bundles, compare, fitting, results
 from medai_core.tabular.encoder import Design, Encoder
 from medai_core.tabular.fitting import Stopped, folds_of, inner_folds, link_of, probabilities
 from medai_core.tabular.problem import prepare, propose
@@ -102,6 +102,45 @@ def test_calibration_undoes_a_wrong_scale():
     scale, bias = link_of((z / 3 + 1)[:, None], y, "binary")
     assert scale[0] == pytest.approx(3, rel=0.1) and bias[0] == pytest.approx(-3, abs=0.3)
     assert probabilities(np.array([[0.0], [800.0]]), "binary").tolist() == pytest.approx([0.5, 1.0])
+
+
+def test_folds_are_as_many_as_there_are_patients_of_each_class(binary):
+    rare = prepare(table_of(frame := patients().assign(outcome=["yes"] * 9 + ["no"] * 231)), propose(table_of(
+        frame), "outcome")[0])  # fmt: skip
+    assert compare.most_folds(rare) == 9 == compare.default_folds(rare)
+    for wrong in (0, 1, 10):
+        with pytest.raises(InputError, match=f"`folds` must be between 2 and 9, got {wrong}"):
+            compare.compare(rare, ["logistic"], folds=wrong)
+
+
+@pytest.mark.parametrize("family", ["svm", "boosting", "blend"])
+def test_of_many_rows_the_model_that_answers_is_itself_calibrated(family, monkeypatch):
+    """Tried on a few rows and fitted on many it is surer, or less sure, than the one that was tried."""
+    monkeypatch.setattr(fitting, "TRIED_ROWS", 400)
+    table = table_of(patients(12_000))
+    data = compare.data_of(prepare(table, propose(table, "outcome")[0])).part(np.arange(11_000))
+    rest = compare.data_of(prepare(table, propose(table, "outcome")[0])).part(np.arange(11_000, 12_000))
+    inner = np.where(np.arange(11_000) % 5 == 0, 0, -1)
+    with light_fits():
+        member, tried = fitting.fit_member("boosting" if family == "blend" else family, data, inner, 0)
+        if family == "blend":
+            _, more = fitting.fit_member("logistic", data, inner, 0)
+            member = fitting.fit_blend([*tried, *more], [], data, 0)
+    p = probabilities(member.link(rest.x), "binary")
+    assert 0.85 < results.metrics.calibration_slope(p, rest.y) < 1.18
+    assert abs(results.metrics.calibration_intercept(p, rest.y)) < 0.2
+
+
+def test_patients_held_out_of_the_autoencoder_are_held_out_whole(monkeypatch):
+    from medai_core.tabular import network_fit
+
+    table = table_of(patients().assign(subject=np.repeat(np.arange(60), 4)))
+    data, seen = compare.data_of(prepare(table, propose(table, "outcome")[0])), []
+    monkeypatch.setattr(network_fit.Unlikeness, "errors", lambda self, x: seen.append(x) or np.zeros((len(x), 1)))
+    network_fit.fit_unlikeness(data, 0)
+    held = {row.tobytes() for row in seen[0]}
+    mine = np.array([row.tobytes() in held for row in data.x])
+    assert mine.sum() == 40 and all(len(set(mine[data.groups == g])) == 1 for g in set(data.groups))
 
 
 # ------------------------------------------------------------------------------------------------ bundles
@@ -248,6 +287,15 @@ def test_small_subgroups_are_suppressed():
     assert not large["suppressed"] and large["low"] < large["value"] < large["high"]
 
 
+def test_a_subgroup_without_one_of_the_outcomes_is_told_by_its_size():
+    frame = patients().assign(site=lambda f: np.where((f.outcome == "no") & (np.arange(len(f)) < 120), "well", f.site))
+    table = table_of(frame)
+    with light_fits():
+        study = compare.compare(prepare(table, propose(table, "outcome")[0]), ["logistic"], folds=3)
+    rows = [row for row in results.subgroups(study, "logistic", 30) if row["group"] == "well"]
+    assert len(rows) == 2 and all(row["suppressed"] and row["value"] is None and row["n"] > 20 for row in rows)
+
+
 # ------------------------------------------------------------------------------------------------ encoder
 
 
@@ -275,3 +323,17 @@ def test_categories_of_a_frame_and_of_text_are_one(binary):
     frame = binary.frame.iloc[:5]
     typed = frame.assign(sex=frame.sex.astype(pd.CategoricalDtype(["m", "f", "x"])))
     np.testing.assert_array_equal(binary.model.read(frame)[0], binary.model.read(typed)[0])
+
+
+def test_no_column_of_scored_rows_is_lost(binary, number):
+    rows = binary.frame.iloc[:3].assign(label=["a", "b", "c"], cautions="mine")
+    scored = binary.model.score(rows)
+    assert scored["label"].tolist() == ["a", "b", "c"] and set(scored["cautions"]) == {"mine"}
+    assert set(scored["label (2)"]) <= {"no", "yes"} and "cautions (2)" in scored
+    assert set(number.model.score(number.frame.iloc[:3].assign(low=7.0))["low"]) == {7.0}
+
+
+def test_a_boosted_model_that_was_changed_is_no_bundle(binary, monkeypatch):
+    monkeypatch.setattr(bundles, "load_text", lambda bundle, name: "tree\nversion=v4\nnonsense")
+    with pytest.raises(ArtifactError, match="boosting in the bundle drawn cannot be loaded"):
+        bundles.load_member(binary.bundle, "boosting")

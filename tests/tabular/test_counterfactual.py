@@ -89,3 +89,25 @@ def test_curves_pass_through_the_rows_own_answers(binary):
     assert len(ice(binary.model, rows, "sex").grid) == 2
     with pytest.raises(InputError, match="reads no column weight"):
         ice(binary.model, rows, "weight")
+
+
+def test_changes_stay_within_the_limits_that_were_set(binary):
+    """Whole numbers are not rounded out of them, and a patient beyond them is brought in, not left between."""
+    model, row = binary.model, binary.frame.iloc[3].to_dict()
+    place = model.encoder.names.index("age (years)")
+    young = model.predict({**row, "age (years)": 20}, "logistic")[0].label
+    goal, limits = Goal(young), {"age (years)": (20.4, 40.6)}
+    locked = [name for name in model.encoder.names if name != "age (years)"]
+    old = {**row, "age (years)": 140.0}
+    assert model.predict(old, "logistic")[0].label != young
+    found = counterfactuals(model, old, "logistic", goal=goal, locked=locked, ranges=limits)
+    assert found and 21 <= found[0].x[place] <= 40 and found[0].x[place] == round(found[0].x[place])
+    with pytest.raises(InputError, match="must begin below its end, got 40 to 18"):
+        counterfactuals(model, row, ranges={"age (years)": (40, 18)})
+
+
+def test_a_column_that_no_background_row_has_is_searched_all_the_same(binary, monkeypatch):
+    background = binary.model.background.copy()
+    background[:, binary.model.encoder.names.index("crp_mg_l")] = np.nan
+    monkeypatch.setattr(binary.model, "background", background)
+    assert counterfactuals(binary.model, binary.frame.iloc[[3]], "logistic")

@@ -8,9 +8,12 @@ from math import factorial
 import numpy as np
 import pytest
 
+from medai_core import registry
 from medai_core.errors import InputError
 from medai_core.tabular import explain, importance, shap_trees
+from medai_core.tabular.breast_cancer import sample_table
 from medai_core.tabular.faithful import faithfulness
+from medai_core.tabular.risk_model import load_risk_model
 from medai_core.tabular.shap_kernel import KernelShap
 from medai_core.tabular.shap_trees import TreeShap
 from medai_core.tabular.trees import from_booster, from_forest
@@ -254,3 +257,13 @@ def test_a_wrong_explanation_is_not_faithful(binary):
     assert not faithfulness(binary.model, wrong).faithful
     with pytest.raises(InputError, match="own scale"):
         faithfulness(binary.model, explain.Explanation(**{**vars(told), "link": "probability"}))
+
+
+@pytest.mark.skipif("breast_cancer" not in registry.available(), reason="the bundle is not trained yet")
+@pytest.mark.parametrize("family", ["svm", "blend"])
+@pytest.mark.parametrize("far", [3.0, 30.0, 300.0])
+def test_what_is_called_exact_adds_up_far_from_the_training_rows_too(family, far):
+    model = load_risk_model("breast_cancer")
+    x = model.read(sample_table().frame.iloc[:3])[0] + far * model.background.std(axis=0)
+    told = model.explain(x, family)
+    assert told.exact and told.additivity_error < 1e-4

@@ -84,6 +84,7 @@ def test_what_cannot_be_predicted_is_refused_in_one_sentence():
     frame = patients()
     refused(frame.iloc[:3], "at least 30 rows in which outcome is known, got 3")
     refused(frame.assign(outcome="yes"), "outcome has one value only")
+    refused(frame.assign(outcome="yes"), "outcome has one value only", features=())
     refused(frame.assign(outcome=["yes"] * 3 + ["no"] * 237), "at least 8 rows, but yes occurs in 3")
     refused(frame, "no column to predict outcome from", features=())
     refused(frame, "outcome must not be among", features=("outcome", "sex"))
@@ -94,3 +95,39 @@ def test_what_cannot_be_predicted_is_refused_in_one_sentence():
     refused(frame.assign(who=["a", "b"] * 120), "must have at least 10 patients, got 2", group="who")
     refused(frame.assign(gone=np.where(np.arange(240) < 120, np.nan, np.arange(240)), outcome=lambda f: f.outcome.where(
         np.arange(240) < 120)), "gone has no value where the target is known", features=("gone", "sex"))  # fmt: skip
+
+
+def test_what_gives_a_time_or_its_event_away_is_found():
+    rng = np.random.default_rng(0)
+    days, died = rng.exponential(500, 240).round() + 1, rng.random(240) < 0.5
+    frame = patients().drop(columns="outcome").assign(
+        days=days, died=np.where(died, "yes", "no"), seen_last=days + 3, code=np.where(died, 7, 3),
+        cause=np.where(died, rng.normal(size=240), np.nan),
+    )  # fmt: skip
+    plan, findings = propose(table_of(frame), "days", "died")
+    assert {(f.kind, f.column) for f in findings if f.exclude} == {
+        ("answer", "seen_last"), ("answer", "code"), ("answer_missing", "cause")}  # fmt: skip
+    assert plan.features == ("age (years)", "sex", "crp_mg_l", "site", "noise") and plan.task == "time_to_event"
+
+
+def test_an_index_of_disease_is_no_identifier():
+    index = np.random.default_rng(0).integers(0, 300, 240)
+    findings = found(patients().assign(apnoea_index=index, index=np.random.default_rng(1).permutation(240)))
+    assert set(findings) == {("identifier", "index")}
+
+
+@pytest.mark.parametrize("task", ["binary", "time_to_event"])
+def test_an_outcome_of_one_or_two_patients_is_refused(task):
+    rng = np.random.default_rng(0)
+    ill = np.arange(200) < 20
+    frame = pd.DataFrame({"who": np.where(ill, np.arange(200) // 10, np.arange(200) // 2), "x": rng.normal(size=200)})
+    frame = frame.assign(outcome=np.where(ill, "yes", "no"), days=rng.exponential(9, 200).round(2) + 0.1)
+    plan = Plan("outcome", task, ("x",), "yes", "who")
+    if task == "time_to_event":
+        plan = Plan("days", task, ("x",), "yes", "who", "outcome")
+    with pytest.raises(InputError, match="at least 5 patients, as who names them, but yes occurs in 2"):
+        prepare(table_of(frame), plan)
+    if task == "binary":
+        copies = frame.assign(x=frame.x.where(~ill, 1.0))
+        with pytest.raises(InputError, match="at least 5 different rows, but yes occurs in 1"):
+            prepare(table_of(copies), Plan("outcome", task, ("x",), "yes"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ from drawn_trials import (
 )
 
 from medai_core.errors import InputError, RefusedInput
+from medai_core.tabular import trial as trial_module
 from medai_core.tabular.policy import PolicyValue, outcome_weights, policy_value
 from medai_core.tabular.tables import read_table, table_of
 from medai_core.tabular.treatment_fit import fit_treatment, learned_value
@@ -185,3 +187,22 @@ def test_training_can_be_stopped_and_tells_where_it_is():
     with pytest.raises(KeyboardInterrupt):
         fit_treatment(drawn_trial(200, NO_DIFFERENCE, 0), families=("cox",), repeats=1, progress=stop)
     assert told[0] == ("cox", 1, 5) and told[-1] == ("policy", 1, 5)
+
+
+def test_an_arm_that_was_watched_for_less_long_is_not_compared_beyond_that():
+    """Its patients with an event are known and its others are not: all of them would look as if they had failed."""
+    sample, _ = drawn(400, NO_DIFFERENCE, 0)
+    short = np.where(sample.arm == 1, np.minimum(sample.time, 0.5 * HORIZON), sample.time)
+    cut = replace(sample, time=short, event=sample.event & (short == sample.time))
+    with pytest.raises(InputError, match="`horizon` must be above 0 and at most about 365 days"):
+        policy_value(cut, np.zeros((1, 400), int), HORIZON)
+    assert policy_value(cut, np.zeros((1, 400), int), 0.4 * HORIZON).n == 400
+
+
+def test_more_patients_than_can_be_compared_and_roles_without_a_column_are_refused(monkeypatch):
+    table = table_of(drawn_frame(200, NO_DIFFERENCE, 0))
+    with pytest.raises(InputError, match="The table has no column gone"):
+        make_trial(table, replace(ROLES, arm="gone"), randomised=True)
+    monkeypatch.setattr(trial_module, "MOST_PATIENTS", 100)
+    with pytest.raises(InputError, match="At most 100 patients can be compared, got 200"):
+        make_trial(table, ROLES, randomised=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,9 @@ import pytest
 from drawn_tables import csv, patients
 
 from medai_core.errors import InputError
+from medai_core.tabular import problem as problem_module
 from medai_core.tabular import tables
+from medai_core.tabular.problem import Plan, prepare
 from medai_core.tabular.tables import clean_name, read_table, table_of
 
 
@@ -52,6 +55,21 @@ def test_parquet_and_excel_give_the_same_table():
         pd.testing.assert_frame_equal(other.frame, text.frame)
 
 
+@pytest.mark.parametrize(
+    "data",
+    [b"a,b\r1,x\r2,y\r", b"\n \n\na,b\n1,x\n2,y\n", b'"a",b\r\n\r\n1,x\r\n2,y\r\n', b'"a\n",b\n1,x\n2,y\n'],
+)
+def test_names_are_the_first_line_that_is_not_blank_however_lines_end(data):
+    found = read_table(data)
+    assert found.names == ["a", "b"] and found.frame["a"].tolist() == [1, 2] and found["b"].levels == ("x", "y")
+
+
+def test_a_character_set_that_is_none_is_one_sentence():
+    for wrong in ("punycode", "no such", "ascii"):
+        with pytest.raises(InputError, match=f"not text in the encoding {wrong}"):
+            read_table(b"a,b\n1,\xff\n", encoding=wrong)
+
+
 def test_limits_of_detection_and_stray_words_are_told():
     cells = [*(str(k / 10) for k in range(1, 40)), "<0.1", "<0.1", "haemolysed"]
     found = read_table(csv(pd.DataFrame({"troponin": cells, "x": range(42)})))
@@ -76,11 +94,14 @@ BAD = {
     "empty": (b" \n", "The file is empty"),
     "one column": (b"a\n1\n2\n", "at least two columns, got 1"),
     "no rows": (b"a,b\n", "but no rows"),
+    "no line end": (b"a,b", "but no rows"),
     "all missing": (b"a,b\n,\nNA,\n", "Every cell of the table is empty"),
     "uneven": (b"a,b\n1,2\n1,2,3\n", "Row 3 has 3 cells, but the header has 2"),
     "no header": (b"1,2\n3,4\n", "The first row must hold the names"),
     "binary": (b"a,b\n\x00\x01", "The file is no text table: byte 4"),
     "formula": (b"a,b\n1,2\n=A1+B2,2\n", r"Row 3, column a holds a formula \(=A1\+B2\)"),
+    "formula as a name": (b"=HYPERLINK(1),b\n1,2\n", "The name of column 1 is a formula"),
+    "endless name": (b"a," + b"x" * 200_000 + b"\n1,2\n", "no readable table: field larger than"),
     "parquet": (b"PAR1 no parquet", "The Parquet file is damaged"),
     "excel": (b"PK\x03\x04 no workbook", "The workbook is damaged"),
     "many rows": (b"a,b\n" + b"1,2\n" * 30, "at most 20 rows, got 30"),
@@ -132,3 +153,21 @@ def test_the_kind_of_a_column_can_be_changed_where_its_values_allow():
         found.with_kind("word", "number")
     with pytest.raises(InputError, match="no column nothing"):
         found["nothing"]
+
+
+def test_codes_of_many_digits_stay_apart_as_categories():
+    codes = np.repeat([254837009, 254837010, 254837011], 10)
+    found = table_of(pd.DataFrame({"code": codes, "x": range(30)})).with_kind("code", "category")
+    assert found["code"].levels == ("254837009", "254837010", "254837011") == found["code"].levels
+    problem = prepare(table_of(pd.DataFrame({"code": codes, "x": np.arange(30) % 7})), Plan("code", "classes", ("x",)))
+    assert problem.labels == found["code"].levels
+
+
+def test_too_many_categories_are_refused_before_they_fill_the_memory():
+    frame = pd.DataFrame({"code": np.arange(200), "word": [f"w{k}" for k in range(200)], "y": ["a", "b"] * 100})
+    for name in ("code", "word"):
+        with pytest.raises(InputError, match=f"{name} has 200 different values; categories may have at most 100"):
+            table_of(frame).with_kind(name, "category")
+    wide = table_of(pd.DataFrame({"x": np.arange(60) % 7, "y": ["a", "b"] * 30}))
+    with mock.patch.object(problem_module, "MOST_DESIGN_CELLS", 50), pytest.raises(InputError, match="become 1 with"):
+        prepare(wide, Plan("y", "binary", ("x",)))

@@ -361,6 +361,7 @@ def test_treat_without_json_is_readable(shipped, tmp_path, capsys):
         (b"age,cd40\n1,2\n", "The rows lack 4 of the columns the model reads: karnof, symptom, preanti, cd80."),
         (b"\x00\x01\x02", "The file is no text table"),
         ((",".join([*ACTG_COVARIATES, "age"]) + "\n").encode(), "The column name age repeats."),
+        (b"age," + b"x" * 200_000, "The file is no readable table: field larger than"),
     ],
 )
 def test_files_that_are_no_table_of_patients_are_refused(shipped, tmp_path, capsys, content, words):
