@@ -391,6 +391,8 @@ def test_every_model_has_a_trainer(model, monkeypatch):
     generators = {"chest_xray_gan": "chest_xray"}
     fake = SimpleNamespace(SCAN_MODELS=generators, train_generator=lambda model, *rest: ("data", *rest[-2:]))
     monkeypatch.setitem(sys.modules, "medai_core.synthesis.train_bundle", fake)
+    restorer = SimpleNamespace(train_restorer=lambda *rest: ("data", *rest[-2:]))
+    monkeypatch.setitem(sys.modules, "medai_core.synthesis.train_restorer", restorer)
     monkeypatch.setattr("medai_core.imaging.dataset.load_scans", lambda *arguments, **options: MagicMock())
     monkeypatch.setattr("medai_core.imaging.features.scan_answers", lambda model: None)
     assert cli_train.trainer(model)("data", "out", "progress")[-3:] == ("data", "out", "progress")

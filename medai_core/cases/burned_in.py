@@ -4,6 +4,11 @@ Strokes brighter or darker than their surroundings (top-hat) that are as high as
 What results is a line of writing if it is long for its height, is crossed by many strokes on every height, and is of
 one brightness, as writing is and ribs, tubes and electrodes are not. Nothing is read: a warning asks a person to look.
 A side marker (L, R) or a projection (A-P) has too few letters to be called a line.
+
+Of 300 paediatric chest radiographs of 224 pixels, most with a side marker, one was flagged, rightly; of 300 brain MR
+slices 12, half of them rightly. White lines of 10 to 24 pixels written into the corners were found in two thirds (10
+pixels) to nearly all radiographs (24 pixels), and always at 1024 pixels; grey ones on bright tissue in less than half.
+So no warning is no proof.
 """
 
 from __future__ import annotations
@@ -25,12 +30,14 @@ _LETTER_HEIGHTS = (5, 34)
 _MAX_LETTER_WIDTH = 10  # in heights, since letters of small print touch
 _LINE_HEIGHTS = (6, 40)
 _MIN_LINE_WIDTH = 3.0  # in heights: A-P has 2.2, a date in figures 5
-_MIN_STROKES = 6.0  # crossed on the middle of the line: A-P has 4 at most
+_MIN_STROKES = 5.0  # crossed on the middle of the line: A-P has 4 at most
+_MIN_STROKES_INSIDE = 7.0  # away from the edges, where writing is rare and folds of a brain look like it
+_EDGE = 0.15  # of the picture's sides
 _STROKES_PER_HEIGHT = (1.0, 5.0)
 _FILL = (0.12, 0.68)
 _MAX_UNEVENNESS = 0.22  # of the contrast along the line, deviation by mean
 _MAX_UNEVEN_GREY = 0.08  # of the grey level
-_SIDES = (160, 2400)  # pixels of the longer side at which is looked
+_SIDES = (160, 1600)  # pixels of the longer side at which is looked
 _SCALES = (1.0, 0.5)
 
 
@@ -55,7 +62,7 @@ class Finding:
         if not self.boxes:
             return None
         return say(
-            "Words seem to be burned into the picture ({count} places): look before it leaves the house.",
+            "Words seem to be burned into the picture (places found: {count}): look before it leaves the house.",
             count=len(self.boxes),
         )
 
@@ -139,11 +146,14 @@ def _joined(grey: NDArray[np.uint8], hat: NDArray[np.uint8], strokes: NDArray[np
         left, top, wide, high = stats[number, :4]
         at = np.s_[top : top + high, left : left + wide]
         line = strokes[at] * (labels[at] == number)
-        if _is_writing(line.astype(bool), grey[at], hat[at]):
+        beside = min(left + wide / 2, grey.shape[1] - left - wide / 2) / grey.shape[1]
+        above = min(top + high / 2, grey.shape[0] - top - high / 2) / grey.shape[0]
+        least = _MIN_STROKES if min(beside, above) < _EDGE else _MIN_STROKES_INSIDE
+        if _is_writing(line.astype(bool), grey[at], hat[at], least):
             yield int(left), int(top), int(wide), int(high)
 
 
-def _is_writing(line: NDArray[np.bool_], grey: NDArray[np.uint8], hat: NDArray[np.uint8]) -> bool:
+def _is_writing(line: NDArray[np.bool_], grey: NDArray[np.uint8], hat: NDArray[np.uint8], least: float) -> bool:
     high, wide = line.shape
     if not _FILL[0] <= line.mean() <= _FILL[1]:
         return False
@@ -151,7 +161,7 @@ def _is_writing(line: NDArray[np.bool_], grey: NDArray[np.uint8], hat: NDArray[n
     starts = (np.diff(middle.astype(np.int8), axis=1, prepend=0) == 1).sum(axis=1)  # strokes crossed, per row
     crossed = float(np.median(starts))
     low, most = _STROKES_PER_HEIGHT
-    if crossed < _MIN_STROKES or not low <= crossed * high / wide <= most:
+    if crossed < least or not low <= crossed * high / wide <= most:
         return False
     # Cores of strokes: the brightest pixel of each column that has one.
     columns = line.any(axis=0)

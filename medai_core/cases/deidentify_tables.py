@@ -117,7 +117,7 @@ def _fhir(value: Any, disguise: Disguise, done: Counter[str]) -> Any:
     for name, inner in value.items():
         if name in _FHIR_TIMES:
             kept[name] = _moved(inner, disguise, done) if isinstance(inner, str) else _fhir(inner, disguise, done)
-        elif name in _KEPT_IN_FHIR or (name == "display" and "system" in value):
+        elif name in _KEPT_IN_FHIR:
             kept[name] = _fhir(inner, disguise, done)
         elif name == "birthDate" and isinstance(inner, str):
             kept[name] = re.sub(

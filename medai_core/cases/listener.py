@@ -149,7 +149,7 @@ class Listener:
             If the port cannot be had.
         """
         handlers = [
-            (evt.EVT_CONN_OPEN, _limit_pdus),
+            (evt.EVT_CONN_OPEN, _prepare),
             (evt.EVT_REQUESTED, self._requested),
             (evt.EVT_DATA_RECV, self._measure),
             (evt.EVT_C_ECHO, lambda event: SUCCESS),
@@ -268,11 +268,12 @@ def _plain(address: str) -> str:
     return str(getattr(found, "ipv4_mapped", None) or found)
 
 
-def _limit_pdus(event: Event) -> None:
+def _prepare(event: Event) -> None:
     """Close the connection on a PDU longer than was agreed: pynetdicom reads as much as is announced, up to 4 GB.
 
     Asked before the association is negotiated, so that a stranger cannot fill the memory either.
     """
+    event.assoc.dul.daemon = True  # an idle association does not keep the program from ending
     connection = event.assoc.dul.socket
     receive = connection.recv
 

@@ -64,7 +64,7 @@ def capture(facts: ReportFacts, source: Source | None = None) -> bytes:
         sop_uid=new_uid(facts, "capture", pixels.tobytes()), description="MedAI: algorithm result, heat map",
     )  # fmt: skip
     dataset.SourceImageSequence = [_source_item(evidence(facts, source), source)]
-    dataset.DerivationDescription = f"{MARK}. {NO_LOCALISATION} {clean(source.explained, 200)}".strip()
+    dataset.DerivationDescription = f"{MARK}. {_explained(source)}"
     dataset.ImageComments = MARK
     return to_bytes(dataset)
 
@@ -165,8 +165,13 @@ def _lines(source: Source) -> list[str]:
     ranked = ", ".join(f"{coded(label).meaning} {100 * share:.1f} %" for label, share in answer.ranked[:4])
     lines += [f"Answer: {coded(answer.label).meaning}. {ranked}"] if answer.label else []
     lines += ["Refer to a reader in any case."] if answer.refer else []
-    lines += [f"{clean(source.explained, 200)} {NO_LOCALISATION}"] if source.overlay is not None else ["No heat map."]
+    lines += [_explained(source)] if source.overlay is not None else ["No heat map."]
     return [_latin(line) for line in lines]
+
+
+def _explained(source: Source) -> str:
+    method = clean(source.explained, 200).rstrip(".")
+    return f"{method}. {NO_LOCALISATION}" if method else NO_LOCALISATION
 
 
 def _latin(text: str) -> str:

@@ -213,10 +213,11 @@ def clean(text: object, limit: int | None = None) -> str:
 
 
 def person(name: str) -> str:
-    """A DICOM person name as people write it: ``Doe^Jane=名`` becomes ``Doe, Jane (名)``."""
+    """A DICOM person name as people write it: ``Doe^Jane=王^小东`` becomes ``Doe, Jane (王小东)``."""
     groups = []
     for group in name.split("="):
         family, _, rest = group.partition("^")
-        groups.append(", ".join(part for part in (clean(family), clean(rest.replace("^", " "))) if part))
+        parts = [part for part in (clean(family), clean(rest.replace("^", " "))) if part]
+        groups.append(("" if re.search(r"[\u3040-\u9fff\uac00-\ud7af]", group) else ", ").join(parts))
     first, *others = [group for group in groups if group] or [""]
     return first + "".join(f" ({group})" for group in others)

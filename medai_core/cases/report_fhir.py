@@ -16,7 +16,7 @@ from medai_core.cases import report_codes as codes
 from medai_core.cases.report_answer import DEATH, Answer, Estimate
 from medai_core.cases.report_codes import PRIVATE, SYSTEMS, Coded, coded
 from medai_core.cases.report_dicom import MANUFACTURER
-from medai_core.cases.report_facts import KINDS, ReportFacts, ReviewFacts, Source, clean
+from medai_core.cases.report_facts import KINDS, ReportFacts, ReviewFacts, Source, clean, person
 from medai_core.cases.report_json import NOT_A_DEVICE
 
 Resource = dict[str, Any]
@@ -348,7 +348,7 @@ def _quantity(estimate: Estimate, value: float | None = None) -> Resource:
 
 
 def _by_reader(review: ReviewFacts | None) -> list[Resource] | None:
-    name = _string(review.reader) if review is not None and review.reader else None
+    name = _string(person(review.reader)) if review is not None and review.reader else None
     return [{"display": name}] if name else None
 
 

@@ -1,7 +1,7 @@
 """The report of a scan as DICOM Comprehensive SR, template TID 1500 "Measurement Report" (PS3.16).
 
-Per object read: one group (TID 1501) with the algorithm's answer, and one for each label with its probability, each
-with the algorithm's identification (TID 4019) and the image it is of. A review is a group of its own. What has no
+Per object: one group (TID 1501) with the algorithm's answer, and one for each label with its probability, each with
+the algorithm's identification (TID 4019) and the image it is of. A review is a group of its own. What has no
 standard code is of the private scheme 99MEDAI, which the data set names.
 """
 
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 SERIES_NUMBER = 901
 TEXT_LIMIT = 1024
+IN_FULL = 20
+"""Objects with a group for each label, the most urgent ones; of the others the answer alone is told."""
 _LISTED = {  # what the image library asks of a header by its modality (TID 1603 and TID 1604), and how many values
     "projection": {"PatientOrientation": 2, "ImagerPixelSpacing": 2},
     "cross-section": {
@@ -169,9 +171,11 @@ def _has(image: Dataset, needed: dict[str, int]) -> bool:
 
 
 def _groups(facts: ReportFacts, images: Sequence[Dataset]) -> Iterator[Group]:
+    read = [source for source in facts.sources if source.answer is not None and source.answer.status == "read"]
+    full = {id(source) for source in sorted(read, key=lambda source: -source.answer.urgency)[:IN_FULL]}
     for number, (source, image) in enumerate(zip(facts.sources, images, strict=True), start=1):
         yield _answer_group(facts, source, image, number)
-        if source.answer is not None and source.answer.status == "read":
+        if id(source) in full:
             for label, share in source.answer.ranked:
                 yield _label_group(facts, source, image, number, label, share)
     for number, review in enumerate(facts.reviews, start=1):

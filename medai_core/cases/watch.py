@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 TAKEN, REFUSED = "taken", "refused"
 SETTLE_SECONDS = 2.0
 """How long size and time of a file must have stood still before it is taken."""
+PATIENCE_SECONDS = 30.0
+"""How long it must have stood still before it is refused: a copy over a slow network may stall, cut off for a while."""
 POLL_SECONDS = 5.0
 RETRY_SECONDS = (5.0, 300.0)
 """How long a file waits after the database or the disk was away: doubled each time, up to the second."""
@@ -183,7 +185,12 @@ class Watcher:
             # One file must not stop the others. What it was is unknown, so the file stays and is tried again.
             self._later(waiting, error)
             return
-        self._move(path, waiting, receipts or [Receipt("refused", reason=say("The archive holds no files."))])
+        receipts = receipts or [Receipt("refused", reason=say("The archive holds no files."))]
+        refused = all(receipt.status == "refused" for receipt in receipts)
+        if refused and self._clock() < waiting.since + PATIENCE_SECONDS:
+            waiting.not_before = waiting.since + PATIENCE_SECONDS
+            return
+        self._move(path, waiting, REFUSED if refused else TAKEN, sentences(receipts))
 
     def _later(self, waiting: _Waiting, error: Exception) -> None:
         first, longest = RETRY_SECONDS
@@ -192,14 +199,13 @@ class Watcher:
         waiting.not_before = self._clock() + seconds
         log.warning("A file of the watched folder waits %d s: %s", seconds, type(error).__name__)
 
-    def _move(self, path: Path, waiting: _Waiting, receipts: list[Receipt]) -> None:
+    def _move(self, path: Path, waiting: _Waiting, folder: str, text: str) -> None:
         """Put the sentence, then the file: after a stop in between the file is recognised, and moved then."""
-        refused = all(receipt.status == "refused" for receipt in receipts)
-        target = _free(self._folder / (REFUSED if refused else TAKEN) / path.relative_to(self._folder))
+        target = _free(self._folder / folder / path.relative_to(self._folder))
         waiting.done = True
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            _beside(target).write_text(sentences(receipts), encoding="utf-8")
+            _beside(target).write_text(text, encoding="utf-8")
             os.replace(path, target)
         except FileNotFoundError:  # somebody took it away meanwhile; it is received all the same
             return

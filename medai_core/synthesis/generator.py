@@ -255,9 +255,7 @@ class Generator:
         made = [self._run(batch[k : k + CHUNK])[..., 0] for k in range(0, len(batch), CHUNK)]
         return np.round(np.concatenate(made) * 255).astype(np.uint8)
 
-    def interpolate(
-        self, label: str, seed_from: int, seed_to: int, steps: int, truncation: float = 1.0
-    ) -> Rendered:
+    def interpolate(self, label: str, seed_from: int, seed_to: int, steps: int, truncation: float = 1.0) -> Rendered:
         """`steps` images on the way from one seed's first image to another's.
 
         The way is a great circle, as seed vectors of about one length are what the generator knows

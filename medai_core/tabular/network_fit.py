@@ -207,6 +207,8 @@ class Unlikeness:
 
 
 CLIP = 10.0
+FEW_PATIENTS = 25
+"""Of so few, rows are held out: without ten patients there would be too little left to learn from."""
 
 
 def fit_unlikeness(data: Data, seed: int, stop: Stop = never, most: int = 20_000) -> Unlikeness:
@@ -220,6 +222,8 @@ def fit_unlikeness(data: Data, seed: int, stop: Stop = never, most: int = 20_000
     design = Design.fit(data.x, data.encoder)
     z = np.clip(design(data.x), -CLIP, CLIP).astype(np.float32)
     patients = np.arange(len(z)) if data.groups is None else np.unique(data.groups, return_inverse=True)[1]
+    if patients.max() < FEW_PATIENTS:
+        patients = np.arange(len(z))
     count = int(patients.max()) + 1
     held = (np.random.default_rng(seed).permutation(count) < max(10, count // 10))[patients]
     keras.utils.set_random_seed(seed)

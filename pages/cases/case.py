@@ -95,7 +95,7 @@ def watch(case: Case, first: bool) -> None:
         now = workspace().case(user, case.case_id, reveal=not first)
     except MedAIError:
         st.rerun()  # the page says what happened to it
-    if state(now) != state(case):
+    if state(now) != state(case) or case_export.news():
         st.rerun()
 
 

@@ -48,19 +48,19 @@ def listing() -> None:
     with case_kit.answered():
         found, withheld = asked(user, wanted)
     summary(found)
-    case_filters.write_address()
     if not found.rows:
+        case_filters.write_address()
         nothing(user, wanted.narrowed)
         return
     case_rows.show_rows(found.rows, user, withheld)
     pages = -(-found.total // ROWS)
     if pages > 1:
-        st.session_state[case_filters.PAGE] = min(st.session_state[case_filters.PAGE], pages)
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-            st.pagination(pages, key=case_filters.PAGE)
-            first = wanted.page * ROWS + 1
+            case_filters.pages(pages)
+            first = min(wanted.page, pages - 1) * ROWS + 1
             words = _("{first} to {last} of {all} studies")
             st.caption(words.format(first=first, last=first + len(found.rows) - 1, all=f"{found.total:,}"))
+    case_filters.write_address()
 
 
 def asked(user: User, wanted: case_filters.Wanted) -> tuple[Page, bool]:

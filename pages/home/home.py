@@ -14,7 +14,7 @@ from pages.ui.icu_stay import PATIENT_PAGE
 from pages.ui.language import _, tell
 from pages.ui.words import model_name
 
-WORKLIST_PAGE = "pages/imaging/worklist.py"
+CASES_PAGE, WORKLIST_PAGE = "pages/cases/case_list.py", "pages/imaging/worklist.py"
 COHORT_PAGE = "pages/icu/cohort.py"
 SYNTHESIZE_PAGE, READER_TEST_PAGE = "pages/synthesis/synthesize.py", "pages/synthesis/reader_test.py"
 RESTORE_PAGE = "pages/synthesis/restore.py"
@@ -48,7 +48,13 @@ def main() -> None:
 
 
 def tiles() -> None:
-    """One tile per task: a block for each kind of data, and below them what to trust it on."""
+    """One tile per task: the workspace, a block for each kind of data, and below them what to trust it on."""
+    st.caption(f"**{_('Workspace')}**")
+    tile(
+        Tile(CASES_PAGE, "inbox", _("Worklist"), _("Open the worklist"),
+             _("Studies that arrived and wait to be read, the most urgent first: review them beside the model's "
+               "reading, and send standard reports."))
+    )  # fmt: skip
     imaging = (
         Tile(SCAN_PAGE, "radiology", _("Read a scan"), _("Open a scan"),
              _("One file as it left the scanner: an answer with its uncertainty, heat maps that check themselves, "
@@ -123,7 +129,8 @@ def does_and_does_not() -> None:
                 _("Trains models on your own table, compares them honestly and takes any prediction apart."),
                 _("Makes labelled synthetic images that are marked as such, with proof of quality and of privacy."),
                 _("Refuses what its models were not made for, and says why."),
-                _("Works offline: nothing you open leaves this computer or is kept after the session."),
+                _("Keeps a worklist with reviews, standard reports and an audit log, encrypted on this server."),
+                _("Works offline: nothing you open leaves this server, and outside the workspace nothing is kept."),
             ]
         )
     with right:

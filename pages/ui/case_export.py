@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -17,7 +16,6 @@ from pages.ui.words import plain
 if TYPE_CHECKING:
     from medai_core.cases.answers import Case, Export, Study
 
-WAIT_SECONDS = 60.0
 MIMES = {
     "pdf": ("application/pdf", "pdf"), "sr": ("application/dicom", "dcm"), "capture": ("application/dicom", "dcm"),
     "fhir": ("application/fhir+json", "json"), "json": ("application/json", "json"),
@@ -26,15 +24,29 @@ MIMES = {
 
 @dataclass(eq=False)
 class Making:
-    """One export on its way: the server makes it in another thread while the page waits to say what became of it."""
+    """One export: made in a thread of the server once its button is pressed, while the page goes on.
+
+    Attributes
+    ----------
+    finished : dict
+        Of the session: what was made last for each button, so that the page can say what became of it.
+    told : bool
+        Whether the page has.
+    """
 
     user: User
     study_id: str
     kind: str
     identified: bool
-    done: threading.Event = field(default_factory=threading.Event)
+    finished: dict[str, Making]
     made: Export | None = None
     error: MedAIError | None = None
+    told: bool = False
+
+    @property
+    def key(self) -> str:
+        """What its button is called by."""
+        return f"case_export_{self.kind}_{self.identified}_{self.study_id}"
 
     def __call__(self) -> bytes:
         try:
@@ -44,7 +56,17 @@ class Making:
             self.error = error
             raise
         finally:
-            self.done.set()
+            self.finished[self.key] = self
+
+
+def finished() -> dict[str, Making]:
+    """Return what was made in this session, by button."""
+    return st.session_state.setdefault("case_exports", {})
+
+
+def news() -> bool:
+    """Whether something was made, or could not be, that the page has not told of."""
+    return any(not one.told for one in finished().values())
 
 
 def kind_words(kind: str) -> tuple[str, str, str]:
@@ -87,26 +109,25 @@ def offer(case: Case, study: Study, user: User, kind: str, identified: bool) -> 
         st.markdown(f":material/{icon}: **{name}**")
         st.caption(_("As they arrived.") if kind == "dicom" and identified else words)
     mime, ending = MIMES.get(kind) or _of_files(study)
-    key = f"case_export_{kind}_{identified}_{study.study_id}"
-    before: Making | None = st.session_state.get(f"{key}_making")
-    making = Making(user, study.study_id, kind, identified)
-    pressed = st.download_button(
-        _("Download"), making, file_name=f"{case.pseudonym}-{study.study_id[:8]}-{kind}.{ending}", mime=mime, key=key,
-        icon=":material/download:", width="stretch",
+    making = Making(user, study.study_id, kind, identified, finished())
+    # No run of the page on the click: it would put other callables in the place of the one that is asked for.
+    st.download_button(
+        _("Download"), making, file_name=f"{case.pseudonym}-{study.study_id[:8]}-{kind}.{ending}", mime=mime,
+        key=making.key, icon=":material/download:", width="stretch", on_click="ignore",
     )  # fmt: skip
-    st.session_state[f"{key}_making"] = making
-    if pressed and before is not None:
-        outcome(before)
+    last = finished().get(making.key)
+    if last is not None:
+        outcome(last)
 
 
-def outcome(making: Making) -> None:
+def outcome(last: Making) -> None:
     """Say what became of an export that was asked for."""
-    with st.spinner(_("Writing the report")):
-        making.done.wait(WAIT_SECONDS)
-    if making.error is not None:
-        refused(making.error)
-    elif making.made is not None:
-        for warning in making.made.warnings:
+    last.told = True
+    if last.error is not None:
+        refused(last.error)
+    elif last.made is not None:
+        st.caption(f":material/check: {_('Made, and kept in the log.')}")
+        for warning in last.made.warnings:
             st.warning(plain(tell(warning)), icon=":material/visibility:")
 
 

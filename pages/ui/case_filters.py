@@ -22,6 +22,8 @@ WRITTEN = "worklist_address"
 STATUS, MODALITY, WHO, SORT, ORDER, PAGE, TEXT = (
     f"worklist_{name}" for name in ("status", "modality", "who", "sort", "order", "page", "text")
 )
+TURNED = "worklist_turned"
+"""The widget of the pages, which is there only where there are several; :data:`PAGE` is always there."""
 NAMES = ("status", "modality", "who", "sort", "order", "page")
 MODALITIES = ("CR", "DX", "CT", "MR", "US", "MG", "NM", "PT", "XA", "OT", "ICU", "TABLE")
 WHOSE = ("all", "mine", "nobody")
@@ -55,7 +57,7 @@ class Wanted:
 def follow_address() -> None:
     """Take the filters from the address, where it says anything else than was last written there."""
     asked = {name: st.query_params[name] for name in NAMES if name in st.query_params}
-    if asked == st.session_state.get(WRITTEN):
+    if asked == st.session_state.get(WRITTEN) and SORT in st.session_state:  # widgets forget when the page is left
         return
     from medai_core.cases.answers import SORTS, STATUSES
 
@@ -94,6 +96,17 @@ def write_address() -> None:
 def link_back() -> dict[str, str]:
     """Return the part of the address that leads back to the worklist as it was left."""
     return dict(st.session_state.get(WRITTEN) or {}) | ({"first": "1"} if st.session_state.get(READ_FIRST) else {})
+
+
+def pages(count: int) -> None:
+    """Show which page of so many is shown, and lead to the others."""
+    state = st.session_state
+    state[TURNED] = state[PAGE] = min(state[PAGE], count)
+
+    def turn() -> None:
+        state[PAGE] = state[TURNED]
+
+    st.pagination(count, key=TURNED, on_change=turn)
 
 
 def to_first_page() -> None:

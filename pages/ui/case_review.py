@@ -244,8 +244,9 @@ def conflict(study: Study, at: Desk, user: User) -> None:
         for one in later:
             st.html(f'<ol class="medai-steps">{review_item(one, user)}</ol>')
         if not later:
-            words = _("It was handed over; it is now assigned to {who}.")
-            st.write(words.format(who=f"**{plain(person(study.assignee, user))}**"))
+            words = _("It was assigned, or got a file: it is now assigned to {who} and holds {n} files.")
+            assigned = plain(person(study.assignee, user))
+            st.write(words.format(who=f"**{assigned}**", n=len(study.objects)))
     with yours, st.container(border=True, height="stretch"):
         st.markdown(f"**{_('Yours, not committed yet')}**")
         st.html(f'<ol class="medai-steps"><li>{draft_words(draft(study))}</li></ol>')

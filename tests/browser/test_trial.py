@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -29,6 +30,14 @@ def test_a_patient_under_each_treatment(visitor: Visitor) -> None:
     with page.expect_download() as download:
         page.get_by_role("button", name="Download the curves, CSV").click()
     assert download.value.suggested_filename == "treatment-curves.csv"
+    page.get_by_role("radio", name="SVG", exact=True).click()
+    chart = page.locator(".st-key-treat_curves[data-stale='false']")
+    expect(chart).to_have_count(1)
+    chart.hover()
+    with page.expect_download() as download:
+        chart.locator("[data-title^='Download plot']").first.click()
+    assert download.value.suggested_filename == "medai-actg175-curves.svg"
+    assert b"Event-free" in Path(download.value.path()).read_bytes()
     page.get_by_role("tab", name="Is choosing worth it?").click()
     expect(page.locator(".st-key-treat_gain .js-plotly-plot")).to_be_visible()
     page.get_by_role("tab", name="The whole trial").click()

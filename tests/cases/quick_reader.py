@@ -24,6 +24,7 @@ class QuickReader:
             return Reading("refused", "blank", say("The image is blank."), "0" * 64)
         share = 0.9 if b"urgent" in data else 0.2
         return Reading(
-            "read", "ok", None, "0" * 64, model="chest_xray", version="1.0.0", label="viral" if share > 0.5 else "normal",
+            "read", "ok", None, "0" * 64, model="chest_xray", version="1.0.0",
+            label="viral" if share > 0.5 else "normal",
             probabilities={"normal": 1 - share, "viral": share}, prediction_set=("viral",), urgency=share,
         )  # fmt: skip

@@ -46,6 +46,10 @@ class Folder:
         self.clock.now += seconds
         self.watcher.sweep()
 
+    def wait_for_refusal(self) -> None:
+        self.pass_by()
+        self.pass_by(watch.PATIENCE_SECONDS)
+
     def put(self, name: str, data: bytes) -> Path:
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,11 +107,25 @@ def test_a_file_that_grows_is_left_alone_until_it_stops(folder):
     assert (folder.total, folder.lying()) == (1, {"taken/a.dcm", "taken/a.dcm.txt"})
 
 
+def test_a_copy_that_stalls_is_not_refused_in_the_middle(folder):
+    data = encoded(draw(1))
+    path = folder.put("a.dcm", data[:9000])
+    folder.pass_by()
+    folder.pass_by(watch.PATIENCE_SECONDS / 2)
+    assert folder.lying() == {"a.dcm"}
+    with path.open("ab") as file:
+        file.write(data[9000:])
+    folder.pass_by()
+    assert (folder.total, folder.lying()) == (1, {"taken/a.dcm", "taken/a.dcm.txt"})
+
+
 def test_what_cannot_be_read_is_refused_with_its_reason_and_the_others_go_on(folder):
     folder.put("a.dcm", b"\x00" * 128 + b"DICM" + b"\xff" * 50)
     folder.put("b.dcm", encoded(draw(1)))
     folder.put("c.pdf", b"%PDF-1.7 nothing to see")
     folder.pass_by()
+    assert folder.lying() == {"a.dcm", "c.pdf", "taken/b.dcm", "taken/b.dcm.txt"}
+    folder.pass_by(watch.PATIENCE_SECONDS)
     assert folder.lying() == {
         *("refused/a.dcm", "refused/a.dcm.txt", "refused/c.pdf", "refused/c.pdf.txt"),
         *("taken/b.dcm", "taken/b.dcm.txt"),
@@ -148,7 +166,7 @@ def test_the_same_file_again_is_known_and_overwrites_nothing(folder):
 def test_a_sentence_never_overwrites_a_file_of_its_name(folder):
     stay = "Time,Parameter,Value\n00:00,RecordID,1\n00:00,Age,60\n00:07,HR,80\n"
     folder.put("a.txt", stay.encode())
-    folder.pass_by()
+    folder.wait_for_refusal()
     folder.put("a", encoded(draw(1)))
     folder.pass_by()
     kept = [path.read_bytes() for path in folder.path.rglob("*") if path.is_file()]
@@ -224,7 +242,7 @@ def test_a_file_that_cannot_be_moved_is_received_once(folder, monkeypatch):
 def test_a_file_beyond_the_limit_is_refused_unread(folder, monkeypatch):
     monkeypatch.setattr(watch, "settings", lambda: replace(settings(), max_file_mb=1))
     folder.put("big.dcm", bytes(1_100_000))
-    folder.pass_by()
+    folder.wait_for_refusal()
     assert "1 MB" in (folder.path / "refused/big.dcm.txt").read_text("utf-8")
 
 

@@ -44,9 +44,15 @@ TAMPERING = {
     "edit details": ["UPDATE events SET details = '{}' WHERE seq = 3"],
     "edit actor": ["UPDATE events SET actor = 'somebody' WHERE seq = 3"],
     "edit time": ["UPDATE events SET at = '2020-01-01T00:00:00+00:00' WHERE seq = 6"],
-    "edit and follow": ["UPDATE events SET action = 'x', digest = 'y' WHERE seq = 3", "UPDATE events SET previous = 'y' WHERE seq = 4"],
+    "edit and follow": [
+        "UPDATE events SET action = 'x', digest = 'y' WHERE seq = 3",
+        "UPDATE events SET previous = 'y' WHERE seq = 4",
+    ],
     "delete in the middle": ["DELETE FROM events WHERE seq = 3"],
-    "delete and close the gap": ["DELETE FROM events WHERE seq = 3", *(f"UPDATE events SET seq = {k} WHERE seq = {k + 1}" for k in (3, 4, 5))],
+    "delete and close the gap": [
+        "DELETE FROM events WHERE seq = 3",
+        *(f"UPDATE events SET seq = {k} WHERE seq = {k + 1}" for k in (3, 4, 5)),
+    ],
     "delete the first": ["DELETE FROM events WHERE seq = 1"],
     "delete at the tail": ["DELETE FROM events WHERE seq = 6"],
     "delete at the tail and fit the ledger": [
@@ -64,7 +70,7 @@ TAMPERING = {
         "INSERT INTO events SELECT 4, at, actor, action, object, details, previous, digest FROM events WHERE seq = 3",
         "UPDATE ledger SET count = 7",
     ],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("way", TAMPERING)

@@ -31,13 +31,27 @@ def fill(workspace, count: int, seed: int = 0) -> list[dict]:
         cases.append({"id": case_id, "department": "default", "patient": f"{k}", "identity": identity,
                       "pseudonym": store.keys.pseudonym(case_id), "created": store.now()})  # fmt: skip
         details = {"uid": "", "description": f"study {k}", "acquired": "", "accession": ""}
-        studies.append({
-            "id": study_id, "case_id": case_id, "department": "default", "uid": None, "kind": "scan",
-            "modality": MODALITIES[int(rng.integers(3))], "body_part": "CHEST", "status": STATUSES[int(rng.integers(4))],
-            "details": store.keys.seal_json(details, f"study {study_id}"), "model_state": "ready",
-            "urgency": float(rng.random()), "label": "normal", "arrived": store.now() - timedelta(minutes=int(rng.integers(9999))),
-            "assignee": [None, "a", "b"][int(rng.integers(3))], "reviewed": False, "objects": 1, "version": 1,
-        })  # fmt: skip
+        studies.append(
+            {
+                "id": study_id,
+                "case_id": case_id,
+                "department": "default",
+                "uid": None,
+                "kind": "scan",
+                "modality": MODALITIES[int(rng.integers(3))],
+                "body_part": "CHEST",
+                "status": STATUSES[int(rng.integers(4))],
+                "details": store.keys.seal_json(details, f"study {study_id}"),
+                "model_state": "ready",
+                "urgency": float(rng.random()),
+                "label": "normal",
+                "arrived": store.now() - timedelta(minutes=int(rng.integers(9999))),
+                "assignee": [None, "a", "b"][int(rng.integers(3))],
+                "reviewed": False,
+                "objects": 1,
+                "version": 1,
+            }
+        )
     with store.writing() as session:
         session.execute(insert(CaseRow), cases)
         session.execute(insert(StudyRow), studies)

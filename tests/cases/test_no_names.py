@@ -19,14 +19,42 @@ from medai_core.cases.worker import Worker
 from medai_core.errors import MedAIError
 
 PLANTED = {
-    "PatientName": "Qzxname^Planted", "PatientID": "QzxId77", "IssuerOfPatientID": "QzxIssuer", "AccessionNumber": "QzxAcc",
-    "PatientBirthDate": "19310407", "StudyDate": "20190813", "StudyDescription": "QzxStudy of Planted", "StudyID": "QzxStudyId",
-    "SeriesDescription": "QzxSeries", "BodyPartExamined": "QZXBODY", "InstitutionName": "QzxHouse", "PatientAddress": "QzxStreet",
-    "ReferringPhysicianName": "QzxDoctor", "StudyInstanceUID": "1.2.777777.1", "SOPInstanceUID": "1.2.777777.2",
-}  # fmt: skip
-WORDS = [b"Qzxname", b"Planted", b"QzxId77", b"QzxIssuer", b"QzxAcc", b"19310407", b"1931-04-07", b"20190813", b"2019-08-13",
-         b"QzxStudy", b"QzxSeries", b"QzxHouse", b"QzxStreet", b"QzxDoctor", b"1.2.777777", b"QzxFile", b"QzxReason",
-         b"QzxFinding"]  # fmt: skip
+    "PatientName": "Qzxname^Planted",
+    "PatientID": "QzxId77",
+    "IssuerOfPatientID": "QzxIssuer",
+    "AccessionNumber": "QzxAcc",
+    "PatientBirthDate": "19310407",
+    "StudyDate": "20190813",
+    "StudyDescription": "QzxStudy of Planted",
+    "StudyID": "QzxStudyId",
+    "SeriesDescription": "QzxSeries",
+    "BodyPartExamined": "QZXBODY",
+    "InstitutionName": "QzxHouse",
+    "PatientAddress": "QzxStreet",
+    "ReferringPhysicianName": "QzxDoctor",
+    "StudyInstanceUID": "1.2.777777.1",
+    "SOPInstanceUID": "1.2.777777.2",
+}
+WORDS = [
+    b"Qzxname",
+    b"Planted",
+    b"QzxId77",
+    b"QzxIssuer",
+    b"QzxAcc",
+    b"19310407",
+    b"1931-04-07",
+    b"20190813",
+    b"2019-08-13",
+    b"QzxStudy",
+    b"QzxSeries",
+    b"QzxHouse",
+    b"QzxStreet",
+    b"QzxDoctor",
+    b"1.2.777777",
+    b"QzxFile",
+    b"QzxReason",
+    b"QzxFinding",
+]
 
 
 @pytest.fixture

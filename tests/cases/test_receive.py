@@ -149,8 +149,12 @@ def test_archives_and_tables_are_taken_apart(workspace):
         archive.writestr("t.csv", table(3))
     got = list(workspace.receive_all(LOCAL, file.getvalue(), "all.zip"))
     assert [(one.name, one.status) for one in got] == [
-        ("a.png", "new"), ("b.txt", "refused"), ("t.csv, row 1", "new"), ("t.csv, row 2", "new"), ("t.csv, row 3", "new"),
-    ]  # fmt: skip
+        ("a.png", "new"),
+        ("b.txt", "refused"),
+        ("t.csv, row 1", "new"),
+        ("t.csv, row 2", "new"),
+        ("t.csv, row 3", "new"),
+    ]
     assert len({one.case_id for one in got if one.case_id}) == 4
 
 

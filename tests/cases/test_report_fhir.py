@@ -77,7 +77,7 @@ def test_the_report_of_a_scan() -> None:
     report = only(bundle, "DiagnosticReport")
     assert report["status"] == "final" and report["category"][0]["coding"][0]["code"] == "RAD"
     assert report["conclusionCode"][0]["coding"][0]["code"] == "53084003"
-    assert report["resultsInterpreter"] == [{"display": "Lesser^Rita"}]
+    assert report["resultsInterpreter"] == [{"display": "Lesser, Rita"}]
     assert "refer to a reader in any case" in report["conclusion"]
     study = only(bundle, "ImagingStudy")
     assert study["identifier"][0] == {"system": "urn:dicom:uid", "value": "urn:oid:1.2.826.0.1.2"}

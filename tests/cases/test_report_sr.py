@@ -34,7 +34,7 @@ from drawn_reports import (
 )  # fmt: skip
 
 from medai_core.cases.report_facts import Identity, ReviewFacts, Source
-from medai_core.cases.report_sr import sr
+from medai_core.cases.report_sr import IN_FULL, sr
 from medai_core.errors import InputError
 
 
@@ -109,6 +109,16 @@ def test_many_objects_each_have_their_answer_and_their_image(tmp_path: Path) -> 
     for k in range(1, 6):
         assert tree.count(f'(MR image,"1.2.826.0.1.3.{k}")') == 1 + 5  # library, answer, four labels
     assert '(NOTUMOUR,99MEDAI,"No tumour seen")' in tree and '"Slice Thickness")="5' in tree
+
+
+def test_of_many_objects_the_urgent_ones_are_told_in_full() -> None:
+    many = [scan(replace(BRAIN, urgency=k / 100), sop_uid=f"1.2.826.0.1.3.{k}") for k in range(IN_FULL + 2)]
+    groups = pydicom.dcmread(io.BytesIO(sr(facts(*many)))).ContentSequence[-1].ContentSequence
+    told = [group.ContentSequence[0].TextValue for group in groups]
+    assert len(told) == IN_FULL + 2 + 4 * IN_FULL
+    assert [text for text in told if text.startswith(("Object 1:", "Object 2:"))] == [
+        "Object 1: answer of the algorithm", "Object 2: answer of the algorithm",
+    ]  # fmt: skip
 
 
 def test_the_frame_that_was_read_is_named(tmp_path: Path) -> None:

@@ -136,8 +136,12 @@ def test_who_else_is_here(workspace, study, clock):
 
 @pytest.mark.parametrize(
     ("given", "said"),
-    [(ReviewInput(" "), "`label` must have"), (ReviewInput("x" * 101), "`label`"), (ReviewInput("x", reason="y" * 10_001), "`reason`")],
-)  # fmt: skip
+    [
+        (ReviewInput(" "), "`label` must have"),
+        (ReviewInput("x" * 101), "`label`"),
+        (ReviewInput("x", reason="y" * 10_001), "`reason`"),
+    ],
+)
 def test_what_breaks_a_rule_is_told(sqlite_workspace, given, said):
     got = sqlite_workspace.receive(LOCAL, encoded(draw(1)), "a.dcm")
     with pytest.raises(InputError, match=said):

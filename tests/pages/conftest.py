@@ -190,13 +190,14 @@ def files() -> dict[str, bytes]:
 @pytest.fixture
 def app(monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
     """Return the whole app, on its home page, with the fake reader and fake bundles."""
-    from pages.ui import icu_loaders, loaders, synth_loaders, tabx_answer
+    from pages.ui import case_worker, icu_loaders, loaders, synth_loaders, tabx_answer
 
     # All tests are one session to Streamlit: without this, a reading of one would be shown in the next.
     st.cache_data.clear()
     st.cache_resource.clear()
     monkeypatch.setattr(loaders, "load", FakeReader)
     monkeypatch.setattr(loaders, "warm", lambda ready: None)
+    monkeypatch.setattr(case_worker, "working", lambda: None)  # it would open the workspace of this computer
     monkeypatch.setattr(icu_loaders, "load", fake_models)
     monkeypatch.setattr(icu_loaders, "warm", lambda ready: None)
     monkeypatch.setattr(synth_loaders, "load", FakeGenerator)

@@ -24,7 +24,7 @@ from medai_core.tabular.cards import OWN
 from medai_core.tabular.treatment_cards import CARD as TREATMENT_CARD
 
 ROOT = Path(__file__).parents[2]
-CALLS = {"_", "say", "InputError", "RefusedInput", "ArtifactError"}
+CALLS = {"_", "say", "MedAIError", "InputError", "RefusedInput", "ArtifactError"}
 CARD_TEXTS = ("name", "summary", "population", "metrics_note")
 CARD_LISTS = ("intended_use", "not_for", "failure_modes", "explanation_notes", "notes")
 

@@ -74,15 +74,16 @@ def test_what_the_scan_page_refuses_is_restored_with_a_caution(page: AppTest, fi
     assert len(opened(page, files["sure"]).warning) == 1
 
 
-def test_a_closed_image_is_kept_nowhere(page: AppTest, files: dict[str, bytes]) -> None:
+def test_of_a_closed_image_nothing_is_kept(
+    page: AppTest, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
     from pages.ui import loaders
 
+    forgotten: list[str] = []
+    monkeypatch.setattr(loaders, "forget", lambda: forgotten.append("scan page"))
     opened(page, files["sure"])
-    digest = page.session_state["restore_held"].digest
-    first = loaders.scan(digest, files["sure"], None, None)
     page.button(key="restore_let_go").click().run()
-    assert "restore_held" not in page.session_state
-    assert loaders.scan(digest, files["sure"], None, None) is not first
+    assert "restore_held" not in page.session_state and forgotten == ["scan page"]
 
 
 def test_junk_is_one_sentence(page: AppTest, files: dict[str, bytes]) -> None:

@@ -16,6 +16,7 @@ from streamlit.testing.v1 import AppTest
 
 from medai_core.errors import ArtifactError, InputError
 from medai_core.synthesis.evaluate import TITLES
+from medai_core.synthesis.restore_evaluate import SIGMAS
 from pages.ui.synth_quality import TRAINED
 
 PAGE = "pages/synthesis/synthesize.py"
@@ -242,8 +243,10 @@ def test_every_figure_has_its_name_in_chinese(monkeypatch: pytest.MonkeyPatch) -
     from pages.ui import language, words
 
     monkeypatch.setattr(language, "language", lambda: "zh_CN")
-    shipped = (ROOT / "assets" / "models").glob("*_gan/metrics.json")
-    rows = measured() + [row for path in shipped for row in json.loads(path.read_text("utf-8"))["figures"]]
+    shipped = [path for kind in ("gan", "restorer") for path in (ROOT / "assets/models").glob(f"*_{kind}/metrics.json")]
+    names = [f"{figure}, noise of {sigma:.0%}" for figure in ("PSNR", "MS-SSIM") for sigma in SIGMAS]
+    rows = [{"metric": name} for name in (*names, "mean absolute error in a hole")]
+    rows += measured() + [row for path in shipped for row in json.loads(path.read_text("utf-8"))["figures"]]
     untranslated = [row["metric"] for row in rows if not re.search("[\u4e00-\u9fff]", words.metric_name(row["metric"]))]
     assert not untranslated
 

@@ -86,7 +86,7 @@ def test_a_sample_of_the_worklist_opens_as_a_demonstration(app: AppTest, said: S
     click(app, "open_chosen")
     text = said(app)
     assert app.title[0].value == "Read a scan" and "synthetic sample, no patient" in text
-    assert app.session_state["held_scan"].demonstration and "marked as synthetic" not in text
+    assert app.session_state["held_scan"].demonstration and "90% prediction set" in text
     click(app, "tour_return")
     assert "Needs a look" in said(app)
 

@@ -12,10 +12,13 @@ from drawn_bodies import COPIES, bodies, draw_body
 from PIL import Image
 from scipy import ndimage
 
-from medai_core import likeness
+from medai_core import likeness, registry
+from medai_core.artifacts import load_arrays
 from medai_core.errors import ArtifactError, InputError
+from medai_core.imaging.prepare import VIA, prepare
+from medai_core.imaging.read import read_scan
 from medai_core.likeness import Codes
-from medai_core.synthesis.privacy import Descriptors, membership_auc
+from medai_core.synthesis.privacy import MEMBER, Descriptors, membership_auc
 
 COUNT = 120
 PUBLIC = Path(__file__).resolve().parents[2].parent / "shared/data/chest_xray/train"
@@ -148,6 +151,18 @@ def test_a_rebuilt_radiograph_is_no_nearer_than_another_patients() -> None:
     assert rebuilt.mean() < nearest_other.mean() + 0.02
     fine = [part - ndimage.gaussian_filter(part.astype(float), (0, 1, 1)) for part in (attacked(owned, secret), truth)]
     assert np.diag(correlations(*fine)).mean() < 0.5, "edges, vessels and findings stay unknown"
+
+
+def test_what_is_shipped_withholds_real_training_images() -> None:
+    files = sorted(PUBLIC.rglob("*.jp*g"))[::130]
+    if len(files) < 30 or "chest_xray_gan" not in registry.available():
+        pytest.skip("the public radiographs are not in ../shared/data/chest_xray, or the generator is not in assets")
+    seen = (prepare(read_scan(path.read_bytes(), at_least=VIA).display).image[..., 0] for path in files)
+    images = np.stack([np.rint(255 * image).astype(np.uint8) for image in seen])
+    shipped = Descriptors.from_arrays(load_arrays(registry.bundle("chest_xray_gan"), "descriptors"))
+    found = shipped.nearest(images)
+    trained = found.similarity >= MEMBER  # a tenth of the patients was kept out of training
+    assert 0.75 < trained.mean() < 1 and found.withheld[trained].all() and not found.withheld[~trained].any()
 
 
 def test_codes_hold_too_few_bits_for_an_image(descriptors: Descriptors) -> None:

@@ -71,7 +71,9 @@ def restorer(tmp_path_factory: pytest.TempPathFactory) -> Restorer:
     """An untrained network of the true size, out of a bundle."""
     network = train_restorer.build_restorer(replace(TINY, size=128))
     card = {"id": "chest_xray_restorer", "version": "0"}
-    return Restorer(artifacts.save_bundle(tmp_path_factory.mktemp("restorer") / "made", network, card, {"size": 128}, {}))
+    return Restorer(
+        artifacts.save_bundle(tmp_path_factory.mktemp("restorer") / "made", network, card, {"size": 128}, {})
+    )
 
 
 def waves(height: int, width: int) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -141,6 +143,9 @@ def test_patients_held_out_of_the_autoencoder_are_held_out_whole(monkeypatch):
     held = {row.tobytes() for row in seen[0]}
     mine = np.array([row.tobytes() in held for row in data.x])
     assert mine.sum() == 40 and all(len(set(mine[data.groups == g])) == 1 for g in set(data.groups))
+    few = dataclasses.replace(data, groups=np.arange(240) % 7)
+    network_fit.fit_unlikeness(few, 0)
+    assert len(seen[1]) == 24
 
 
 # ------------------------------------------------------------------------------------------------ bundles

@@ -1,0 +1,75 @@
+"""The administration page: figures, overruled counts, the audit log and its check, forgetting by id."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from drawn_cases import ANA, drawn_workspace, filled
+from sqlalchemy import text
+from streamlit.testing.v1 import AppTest
+
+from medai_core.cases.access import LOCAL
+from medai_core.cases.answers import ReviewInput
+from medai_core.cases.workspace import Workspace
+from medai_core.errors import NotFound
+
+PAGE = "pages/cases/administration.py"
+Said = Callable[[AppTest], str]
+
+
+@pytest.fixture
+def space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
+    made = drawn_workspace(tmp_path)
+    monkeypatch.setattr("medai_core.cases.workspace.open_workspace", lambda: made)
+    yield made
+    made.close()
+
+
+def opened(app: AppTest, tab: str = "Models") -> AppTest:
+    app.switch_page(PAGE).run()
+    app.session_state["admin_tabs"] = tab
+    app.run()
+    assert not app.exception
+    return app
+
+
+def test_figures_key_warning_and_overruled_counts(app: AppTest, space: Workspace, said: Said) -> None:
+    receipts = filled(space, LOCAL, 3)
+    for receipt, agrees in zip(receipts, (True, False, False), strict=True):
+        space.review(ANA, receipt.study_id, ReviewInput("viral", {}, agrees, "because"), 1)
+    opened(app)
+    assert {m.label: m.value for m in app.metric}["Studies"] == "3"
+    assert "The key lies in the same folder" in said(app)
+    table = app.dataframe[0].value.iloc[0]
+    assert (table["Agreed"], table["Overruled"], table["Share overruled"]) == (1, 2, "67% (n = 3)")
+    assert "Drawn" not in said(app)
+
+
+def test_the_log_is_paged_and_its_check_finds_an_edit(app: AppTest, space: Workspace, said: Said) -> None:
+    filled(space, LOCAL, 30)
+    opened(app, "Audit log")
+    table = app.dataframe[-1].value
+    assert len(table) == 50 and table["No."].is_monotonic_decreasing
+    app.button(key="audit_verify").click().run()
+    assert "The log is whole" in said(app)
+    app.selectbox(key="audit_action").set_value("received").run()
+    assert set(app.dataframe[-1].value["What"]) == {"received"}
+    with space.store.database.writing() as session:
+        session.execute(text("update events set actor = 'nobody' where seq = 3"))
+    app.button(key="audit_verify").click().run()
+    words = said(app)
+    assert "tampered with" in words and "Line 3 of the log was changed" in words
+
+
+def test_a_case_is_forgotten_by_its_address(app: AppTest, space: Workspace, said: Said) -> None:
+    (receipt,) = filled(space, LOCAL, 1)
+    opened(app, "Forget a case")
+    app.text_input(key="admin_forget").set_value(f"http://localhost/case?case={receipt.case_id}&study=1").run()
+    app.selectbox(key=f"case_forget_reason_{receipt.case_id}").set_value("error")
+    app.checkbox(key=f"case_forget_sure_{receipt.case_id}").check().run()
+    app.button(key=f"case_forget_{receipt.case_id}").click().run()
+    assert "The case is forgotten" in said(app)
+    with pytest.raises(NotFound):
+        space.case(LOCAL, receipt.case_id)
