@@ -124,7 +124,7 @@ def test_every_import_is_required(folder):
             if isinstance(node, ast.ImportFrom) and not node.level and node.module:
                 names = [node.module]
             for name in {name.split(".")[0] for name in names} - sys.stdlib_module_names - own - ONLY_IF_THERE:
-                packages = {package.lower() for package in origins.get(name, [])}
+                packages = {package.lower().replace("_", "-") for package in origins.get(name, [])}
                 assert packages & listed, f"{source.name} imports {name}, which {file} does not list"
 
 

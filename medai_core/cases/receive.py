@@ -47,6 +47,16 @@ def receive(
         return _refused(store, user, name, source, error.message)
     sop = store.keys.blind("sop", found.sop_uid) if found.sop_uid else None
     file = _File(name, source, store.vault.put(data), sop, len(data))
+    receipt = _filed(store, user, data, found, file, case_id, department)
+    if receipt.status == "refused":
+        store.remove_doomed()
+    return receipt
+
+
+def _filed(
+    store: Store, user: User, data: bytes, found: Found, file: _File, case_id: str | None, department: str
+) -> Receipt:
+    """File what is stored already, in one transaction; once it is kept, the file is acknowledged."""
     with store.writing() as session:
         case = store.case(session, user, case_id) if case_id else None
         department = case.department if case else department
@@ -58,12 +68,12 @@ def receive(
         if case is not None and patient not in (None, case.patient):
             return _turned_away(store, session, user, case.id, file, OTHER_PATIENT)
         case = case or _case(store, session, department, patient, found)
-        study = _study(store, session, case, found, name)
+        study = _study(store, session, case, found, file.name)
         row = _object(store, session, study, found, file)
         _add_words(store, session, case, found)
-        about = {"source": source, "kind": found.kind, "modality": found.modality, "study": study.id, "case": case.id}
-        store.record(session, user, "received", row.id, **about)
-        return Receipt("new", case.id, study.id, row.id, name=name)
+        about = {"source": file.source, "kind": found.kind, "modality": found.modality}
+        store.record(session, user, "received", row.id, **about, study=study.id, case=case.id)
+        return Receipt("new", case.id, study.id, row.id, name=file.name)
 
 
 def patient_key(store: Store, found: Found) -> str | None:

@@ -62,7 +62,7 @@ class Recipe:
 
 RECIPES = {
     "chest_xray_gan": Recipe(NetworkConfig(3, emphasis=0.5)),
-    "brain_mri_gan": Recipe(NetworkConfig(4, emphasis=0.5)),
+    "brain_mri_gan": Recipe(NetworkConfig(4, emphasis=0.5), steps=1_350),
 }
 
 

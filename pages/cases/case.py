@@ -95,7 +95,7 @@ def watch(case: Case, first: bool) -> None:
         now = workspace().case(user, case.case_id, reveal=not first)
     except MedAIError:
         st.rerun()  # the page says what happened to it
-    if state(now) != state(case) or case_export.news():
+    if state(now) != state(case):
         st.rerun()
 
 
@@ -182,7 +182,7 @@ def more(case: Case, study: Study, user: User) -> None:
     """Show exports, adding files and forgetting, in tabs of which only the open one is computed."""
     panels: dict[str, tuple[str, Callable[[], None]]] = {}
     if allowed(user, Action.EXPORT):
-        panels["export"] = (_("Export"), lambda: case_export.exports(case, study, user))
+        panels["export"] = (_("Export"), lambda: case_export.exports(study, user))
     if allowed(user, Action.RECEIVE):
         panels["add"] = (_("Add files"), lambda: case_upload.upload_box(user, case_id=case.case_id))
     if allowed(user, Action.FORGET):

@@ -14,59 +14,19 @@ from pages.ui.language import _, tell
 from pages.ui.words import plain
 
 if TYPE_CHECKING:
-    from medai_core.cases.answers import Case, Export, Study
+    from medai_core.cases.answers import Export, Study
 
-MIMES = {
-    "pdf": ("application/pdf", "pdf"), "sr": ("application/dicom", "dcm"), "capture": ("application/dicom", "dcm"),
-    "fhir": ("application/fhir+json", "json"), "json": ("application/json", "json"),
-}  # fmt: skip
+KINDS = ("pdf", "sr", "capture", "fhir", "json", "dicom")
+LAST = "case_export_last"
 
 
-@dataclass(eq=False)
-class Making:
-    """One export: made in a thread of the server once its button is pressed, while the page goes on.
+@dataclass(frozen=True, eq=False)
+class Made:
+    """What became of the export that was asked for last; the session keeps no other."""
 
-    Attributes
-    ----------
-    finished : dict
-        Of the session: what was made last for each button, so that the page can say what became of it.
-    told : bool
-        Whether the page has.
-    """
-
-    user: User
-    study_id: str
-    kind: str
-    identified: bool
-    finished: dict[str, Making]
-    made: Export | None = None
+    key: str
+    export: Export | None = None
     error: MedAIError | None = None
-    told: bool = False
-
-    @property
-    def key(self) -> str:
-        """What its button is called by."""
-        return f"case_export_{self.kind}_{self.identified}_{self.study_id}"
-
-    def __call__(self) -> bytes:
-        try:
-            self.made = workspace().export(self.user, self.study_id, self.kind, identified=self.identified)
-            return self.made.data
-        except MedAIError as error:
-            self.error = error
-            raise
-        finally:
-            self.finished[self.key] = self
-
-
-def finished() -> dict[str, Making]:
-    """Return what was made in this session, by button."""
-    return st.session_state.setdefault("case_exports", {})
-
-
-def news() -> bool:
-    """Whether something was made, or could not be, that the page has not told of."""
-    return any(not one.told for one in finished().values())
 
 
 def kind_words(kind: str) -> tuple[str, str, str]:
@@ -81,8 +41,9 @@ def kind_words(kind: str) -> tuple[str, str, str]:
     }[kind]
 
 
-def exports(case: Case, study: Study, user: User) -> None:
-    """Offer the exports of a study, and those made before."""
+@st.fragment
+def exports(study: Study, user: User) -> None:
+    """Offer the exports of a study, and list those made before; a fragment, so that making one redraws only this."""
     identified = False
     if allowed(user, Action.EXPORT_IDENTIFIED):
         identified = st.toggle(
@@ -91,54 +52,51 @@ def exports(case: Case, study: Study, user: User) -> None:
         )  # fmt: skip
     if identified:
         st.warning(_("The files will name the patient. Who took them out, and when, is kept."), icon=":material/badge:")
-    kinds = [kind for kind in (*MIMES, "dicom") if kind != "capture" or study.kind == "scan"]
+    kinds = [kind for kind in KINDS if kind != "capture" or study.kind == "scan"]
     if study.withheld:
         st.caption(_("Reports hold the model's answer: they can be made once you have committed your own reading."))
         kinds = ["dicom"]
     for start in range(0, len(kinds), 3):
         for column, kind in zip(st.columns(3), kinds[start : start + 3], strict=False):
             with column, st.container(border=True, height="stretch", vertical_alignment="distribute"):
-                offer(case, study, user, kind, identified)
+                offer(study, user, kind, identified)
     made_before(study)
 
 
-def offer(case: Case, study: Study, user: User, kind: str, identified: bool) -> None:
-    """Show one export with its button, and what became of it when it was pressed."""
+def offer(study: Study, user: User, kind: str, identified: bool) -> None:
+    """Show one export with the button that makes it, and what became of it."""
     name, icon, words = kind_words(kind)
     with st.container(gap="xsmall"):
         st.markdown(f":material/{icon}: **{name}**")
         st.caption(_("As they arrived.") if kind == "dicom" and identified else words)
-    mime, ending = MIMES.get(kind) or _of_files(study)
-    making = Making(user, study.study_id, kind, identified, finished())
-    # No run of the page on the click: it would put other callables in the place of the one that is asked for.
-    st.download_button(
-        _("Download"), making, file_name=f"{case.pseudonym}-{study.study_id[:8]}-{kind}.{ending}", mime=mime,
-        key=making.key, icon=":material/download:", width="stretch", on_click="ignore",
-    )  # fmt: skip
-    last = finished().get(making.key)
-    if last is not None:
+    key = f"case_export_{kind}_{identified}_{study.study_id}"
+    last: Made | None = st.session_state.get(LAST)
+    if st.button(_("Make"), icon=":material/output:", width="stretch", key=key):
+        with st.spinner(_("Writing the report")):
+            last = st.session_state[LAST] = make(study, user, kind, identified, key)
+    if last is not None and last.key == key:
         outcome(last)
 
 
-def outcome(last: Making) -> None:
-    """Say what became of an export that was asked for."""
-    last.told = True
-    if last.error is not None:
+def make(study: Study, user: User, kind: str, identified: bool, key: str) -> Made:
+    """Make an export, or find out why it cannot be made."""
+    try:
+        return Made(key, workspace().export(user, study.study_id, kind, identified=identified))
+    except MedAIError as error:
+        return Made(key, error=error)
+
+
+def outcome(last: Made) -> None:
+    """Say what a person should look at first, then offer the file; or say why there is none."""
+    if last.export is None:
         refused(last.error)
-    elif last.made is not None:
-        st.caption(f":material/check: {_('Made, and kept in the log.')}")
-        for warning in last.made.warnings:
-            st.warning(plain(tell(warning)), icon=":material/visibility:")
-
-
-def _of_files(study: Study) -> tuple[str, str]:
-    """Media type and ending of a study's files: one as it is, several as an archive."""
-    if len(study.objects) != 1:
-        return "application/zip", "zip"
-    known = {"DICOM": ("application/dicom", "dcm"), "PNG": ("image/png", "png"), "JPEG": ("image/jpeg", "jpg")}
-    known |= {"stay": ("text/csv", "csv"), "row": ("text/csv", "csv"), "TIFF": ("image/tiff", "tiff")}
-    known |= {"WebP": ("image/webp", "webp"), "NIfTI": ("application/octet-stream", "nii")}
-    return known.get(study.objects[0].format, ("application/octet-stream", "bin"))
+        return
+    for warning in last.export.warnings:
+        st.warning(plain(tell(warning)), icon=":material/visibility:")
+    st.download_button(
+        _("Save the file"), last.export.data, file_name=last.export.name, mime=last.export.mime, type="primary",
+        icon=":material/download:", on_click="ignore", width="stretch", key=f"{last.key}_save",
+    )  # fmt: skip
 
 
 def made_before(study: Study) -> None:

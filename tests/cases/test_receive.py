@@ -90,7 +90,6 @@ def test_the_same_uid_with_other_content_is_refused_and_leaves_no_bytes(workspac
     other = workspace.receive(LOCAL, encoded(ds), "b", source="c-store")
     assert (other.status, other.reason) == ("refused", module.OTHER_CONTENT)
     assert workspace.events(LOCAL, action="turned away").events[0].object == first.object_id
-    workspace.store.remove_doomed()
     assert workspace.store.vault.size_bytes() == size
 
 

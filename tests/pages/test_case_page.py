@@ -12,8 +12,8 @@ from streamlit.testing.v1 import AppTest
 from medai_core.cases.access import LOCAL, Role, User
 from medai_core.cases.answers import Export, Receipt, ReviewInput
 from medai_core.cases.workspace import Workspace
-from medai_core.errors import InputError, NotFound
-from pages.ui import case_export, case_kit, signin
+from medai_core.errors import InputError, NotFound, say
+from pages.ui import case_kit, signin
 from pages.ui.case_end import GONE
 
 PAGE = "pages/cases/case.py"
@@ -83,7 +83,7 @@ def test_reading_first_hides_the_answer_until_the_reader_commits(
 ) -> None:
     words = said(opened(app, one.case_id, first="1"))
     assert "Your reading comes first" in words and "90.0%" not in words
-    assert [b for b in app.get("download_button") if "pdf" in str(b.proto.id)] == []
+    assert not [button for button in app.button if "case_export_pdf" in (button.key or "")]
     write(app, one, comment="patchy <b>")
     commit(app, one)
     words = said(app)
@@ -178,8 +178,8 @@ def fake_stay() -> bytes:
     return "\n".join(lines).encode()
 
 
-def test_an_export_is_made_on_click_and_tells_why_not(
-    space: Workspace, one: Receipt, monkeypatch: pytest.MonkeyPatch
+def test_an_export_is_made_on_click_and_tells_what_to_look_at(
+    app: AppTest, space: Workspace, one: Receipt, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
 
@@ -187,17 +187,17 @@ def test_an_export_is_made_on_click_and_tells_why_not(
         asked.append((kind, identified))
         if kind == "sr":
             raise InputError("No report of this.")
-        return Export(b"%PDF", "x.pdf", "application/pdf")
+        return Export(b"%PDF", "x.pdf", "application/pdf", (say("Look at it first."),))
 
     monkeypatch.setattr(Workspace, "export", export)
-    monkeypatch.setattr(case_export, "workspace", lambda: space)
-    done: dict[str, case_export.Making] = {}
-    making = case_export.Making(LOCAL, one.study_id, "pdf", False, done)
-    assert not asked and making() == b"%PDF" and asked == [("pdf", False)]
-    failing = case_export.Making(LOCAL, one.study_id, "sr", False, done)
-    with pytest.raises(InputError):
-        failing()
-    assert done == {making.key: making, failing.key: failing} and failing.error is not None and not failing.told
+    opened(app, one.case_id)
+    assert not asked and not app.get("download_button")
+    app.button(key=f"case_export_pdf_False_{one.study_id}").click().run()
+    assert asked == [("pdf", False)] and "Look at it first." in said(app) and len(app.get("download_button")) == 1
+    app.toggle(key=f"case_identified_{one.study_id}").set_value(True).run()
+    assert "will name the patient" in said(app) and not app.get("download_button")
+    app.button(key=f"case_export_sr_True_{one.study_id}").click().run()
+    assert asked[1:] == [("sr", True)] and "No report of this." in said(app)
 
 
 def test_forgetting_says_what_happens_and_does_it(app: AppTest, space: Workspace, one: Receipt, said: Said) -> None:
