@@ -227,8 +227,7 @@ def synthesize_text(row: Row) -> str:
 
 
 def sample_sources() -> dict[str, Callable[[str], Iterator[tuple[bytes, bytes]]]]:
-    """By scan model, what makes candidates for its samples: label → images as PNG and as DICOM, where it is trained."""
-    from medai_core import registry
+    """By scan model, what makes candidates for its samples: label → images as PNG and as DICOM."""
     from medai_core.synthesis import export
     from medai_core.synthesis.generator import GENERATORS, load_generator
 
@@ -236,5 +235,4 @@ def sample_sources() -> dict[str, Callable[[str], Iterator[tuple[bytes, bytes]]]
         for image in load_generator(model).generate(label, SAMPLE_TRIES, SAMPLE_SEED).images:
             yield export.png(image), export.dicom(image)
 
-    shipped = registry.available()
-    return {model: partial(source, model) for model, generator in GENERATORS.items() if generator in shipped}
+    return {model: partial(source, model) for model in GENERATORS}

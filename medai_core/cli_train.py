@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from medai_core.artifacts import Bundle
 
 SAMPLES, ICU_SAMPLES = "samples", "icu_samples"
-OPTIONAL_DATA = ("breast_cancer",)
-"""Models whose public data come with a library."""
+OPTIONAL_DATA = ("breast_cancer", SAMPLES)
+"""Whose public data come with a library, and what is made by the shipped generators."""
 EVALUATING = {"forecast": "forecast_evaluate", "treatment": "treatment_evaluate"}
 """Module that measures models of a task, where it is not the wing's ``evaluate``."""
 
@@ -110,7 +110,7 @@ def train(args: argparse.Namespace, emit: Emit, note: Note, start: Start) -> boo
     if args.model == SAMPLES:
         from medai_core.imaging.train_samples import make_samples
 
-        for row in make_samples(args.data, args.out, sample_sources()):
+        for row in make_samples(args.out, sample_sources()):
             emit(row)
         return True
     if args.model == ICU_SAMPLES:

@@ -354,10 +354,10 @@ def test_pinning_ships_the_bundle(trained, here, capsys, out):
 
 def test_the_samples_are_rebuilt_by_a_command(capsys, monkeypatch):
     row = {"file": "a.png", "label": "viral", "model": "chest_xray", "title": "A radiograph"}
-    fake = SimpleNamespace(make_samples=lambda data, out, generated: [row])
+    fake = SimpleNamespace(make_samples=lambda out, sources: [row])
     monkeypatch.setitem(sys.modules, "medai_core.imaging.train_samples", fake)
-    assert run(capsys, "train", "samples", "--data", ".", "--out", "out")[:2] == (0, [row])
-    assert cli.main(["train", "samples", "--data", ".", "--out", "out"]) == 0
+    assert run(capsys, "train", "samples", "--out", "out")[:2] == (0, [row])
+    assert cli.main(["train", "samples", "--out", "out"]) == 0
     assert capsys.readouterr().out == "a.png: A radiograph\n"
 
 

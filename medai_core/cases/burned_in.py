@@ -5,10 +5,11 @@ What results is a line of writing if it is long for its height, is crossed by ma
 one brightness, as writing is and ribs, tubes and electrodes are not. Nothing is read: a warning asks a person to look.
 A side marker (L, R) or a projection (A-P) has too few letters to be called a line.
 
-Of 300 paediatric chest radiographs of 224 pixels, most with a side marker, one was flagged, rightly; of 300 brain MR
-slices 12, half of them rightly. White lines of 10 to 24 pixels written into the corners were found in two thirds (10
-pixels) to nearly all radiographs (24 pixels), and always at 1024 pixels; grey ones on bright tissue in less than half.
-So no warning is no proof.
+On images that no threshold was chosen on: of 300 paediatric chest radiographs of 224 pixels, most with a side marker,
+three were flagged, two of them for a time of day and one for a cut A-P; of 300 brain MR slices twelve, one for
+writing, one for a ruler and ten for anatomy. White lines written into the corners of 80 radiographs were found in 64 %
+(10 pixels), 78 % (12), 98 % (14) and all (18 and 24), grey ones (200) in 35 to 51 %, since half of the corners were
+bright tissue. So no warning is no proof.
 """
 
 from __future__ import annotations

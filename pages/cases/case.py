@@ -30,7 +30,7 @@ from pages.ui.words import plain
 if TYPE_CHECKING:
     from medai_core.cases.answers import Case, Object, Study
 
-WATCH_SECONDS = 5.0
+WATCH_SECONDS = 10.0
 WIDE_PX, NARROW_PX = 520, 440
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from medai_core.imaging.reading import Reading
 
 log = logging.getLogger(__name__)
+_settled = threading.Event()
 
 
 @st.cache_resource(show_spinner=False)
@@ -73,4 +75,8 @@ def _built_in() -> frozenset[str]:
 def _forecaster() -> Forecaster:
     begun = icu_loaders.loading()
     begun.wanted.set()
-    return begun.future.result().forecaster
+    forecaster = begun.future.result().forecaster
+    if not _settled.is_set():
+        _settled.set()
+        loaders.settle()
+    return forecaster
