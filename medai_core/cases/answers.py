@@ -24,8 +24,6 @@ class Receipt:
     status : {"new", "duplicate", "refused"}
     reason : Message or None
         Why it is no new object.
-    name : str
-        What the file was called by who sent it.
     """
 
     status: str
@@ -40,12 +38,7 @@ class Receipt:
 class Identity:
     """Who the patient is; only for users who may see it.
 
-    Attributes
-    ----------
-    name : str
-        For people: ``Doe, Jane``.
-    person_name : str
-        The same as in DICOM: ``Doe^Jane``.
+    `name` is for people (``Doe, Jane``), `person_name` the same as in DICOM (``Doe^Jane``).
     """
 
     name: str = ""
@@ -85,12 +78,8 @@ class Row:
     ----------
     urgency : float or None
         0 to 1; None while no model has read it, or while its reading is withheld.
-    label : str or None
-        Of the most urgent of its readings.
     age_seconds : float
         Since its last arrival.
-    objects : int
-        Number of its files.
     patient : str
         Name, else number; the pseudonym for users who may not see identities.
     """
@@ -139,8 +128,6 @@ class Object:
         What it was called; empty for users who may not see identities.
     format : str
         ``DICOM``, ``PNG``, …, ``NIfTI``, ``stay`` or ``row``.
-    reason : Message or None
-        Why the model failed on it.
     """
 
     object_id: str
@@ -162,7 +149,7 @@ class ModelReading:
         Of the bundle that answered; empty when no model was asked.
     status : {"read", "refused"}
     answer : Mapping
-        The wing's answer as on the command line.
+        As of :meth:`medai_core.cases.report_answer.Answer.to_dict`.
     """
 
     reading_id: str

@@ -31,6 +31,7 @@ CSS = """<style>
 .medai-steps .when {opacity: .72; font-size: .84rem;}
 .medai-steps .free {opacity: .9; white-space: pre-wrap; overflow-wrap: anywhere;}
 .st-key-case_head h2 {padding-top: 0;}
+.st-key-worklist_box [data-testid="stElementToolbar"] {display: none;}
 .stHtml .medai-digest {font-family: monospace; font-size: .84rem; overflow-wrap: anywhere; margin: 0;}
 </style>"""
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from medai_core.cases.answers import Row
 
 TABLE, CLICK, HERE = "worklist_table", "worklist_click", "▶"
+BOX = "worklist_box"
 CHOSEN, SHOWN = "worklist_chosen", "worklist_shown"
 """The id of the chosen study, and those of all on the page: rows move while the list refreshes itself."""
 GO = "worklist_go"
@@ -25,11 +26,12 @@ def show_rows(rows: Sequence[Row], user: User, withheld: bool) -> None:
     """Show a page of the worklist with its keys."""
     st.session_state[SHOWN] = [(row.study_id, row.case_id) for row in rows]
     keys(rows)
-    st.dataframe(
-        _cells(rows, user, withheld), column_config=_columns(), hide_index=True, key=TABLE, row_height=ROW_PX,
-        height=38 + ROW_PX * len(rows), on_select=_choose, selection_mode="single-cell",
-        alt=_("Worklist, the most pressing first"),
-    )  # fmt: skip
+    with st.container(key=BOX):
+        st.dataframe(
+            _cells(rows, user, withheld), column_config=_columns(), hide_index=True, key=TABLE, row_height=ROW_PX,
+            height=38 + ROW_PX * len(rows), on_select=_choose, selection_mode="single-cell",
+            alt=_("Worklist, the most pressing first"),
+        )  # fmt: skip
 
 
 def keys(rows: Sequence[Row]) -> None:
@@ -112,14 +114,14 @@ def _cells(rows: Sequence[Row], user: User, withheld: bool) -> dict[str, list[ob
 def _columns() -> dict[str, object]:
     column = st.column_config
     return {
-        "here": column.TextColumn("", width=30, pinned=True),
+        "here": column.TextColumn("", width=26, pinned=True),
         "open": column.ButtonColumn("", on_click=_clicked, key=CLICK, width=66, pinned=True),
         "urgency": column.ProgressColumn(
             _("Urgency"), min_value=0, max_value=1, format="%.2f", width=100,
             help=_("Probability of the finding by the model; at least 0.50 where a person should look in any case."),
         ),
-        "word": column.TextColumn("", width=84),
-        "patient": column.TextColumn(_("Patient"), width=128),
+        "word": column.TextColumn("", width=70),
+        "patient": column.TextColumn(_("Patient"), width=118),
         "study": column.TextColumn(_("Study"), width=158),
         "modality": column.TextColumn(_("Modality"), width=70),
         "status": column.TextColumn(_("Status"), width=98),

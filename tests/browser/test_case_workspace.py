@@ -32,7 +32,7 @@ def add(page: Page, samples: dict[str, bytes]) -> None:
     ]
     page.locator("input[type=file]").set_input_files(files)
     page.get_by_role("button", name="Add 2 files").click()
-    expect(page.get_by_text("What became of each file").or_(page.locator(".st-key-case_receipts"))).to_be_visible()
+    expect(page.get_by_text("2 received").or_(page.get_by_text("2 already here"))).to_be_visible()
     page.get_by_role("button", name="Add more").click()
 
 
@@ -40,11 +40,11 @@ def test_from_arrival_to_report(visitor: Visitor, samples: dict[str, bytes]) -> 
     page = visitor()
     go(page, "Worklist")
     add(page, samples)
-    expect(page.locator(".st-key-worklist_table")).to_contain_text("High")  # the list came by itself to the reading
+    expect(page.locator(".st-key-worklist_box")).to_contain_text("High")  # the list came by itself to the reading
     page.locator(".st-key-read_first_list label").last.click()
-    expect(page.locator(".st-key-worklist_table")).to_contain_text("Withheld")
+    expect(page.locator(".st-key-worklist_box")).to_contain_text("Withheld")
     page.keyboard.press("j")
-    expect(page.locator(".st-key-worklist_table")).to_contain_text("▶")
+    expect(page.locator(".st-key-worklist_box")).to_contain_text("▶")
     page.keyboard.press("o")
     expect(page.get_by_role("heading", name="Case", level=1)).to_be_visible()
     assert "case=" in page.url
@@ -85,7 +85,7 @@ def test_pages_of_the_workspace_fit(visitor: Visitor, samples: dict[str, bytes],
     add(page, samples)
     fits(page, "the worklist")
     page.keyboard.press("j")
-    expect(page.locator(".st-key-worklist_table")).to_contain_text("▶")
+    expect(page.locator(".st-key-worklist_box")).to_contain_text("▶")
     page.keyboard.press("o")
     expect(page.get_by_role("heading", name="Case", level=1)).to_be_visible()
     expect(page.get_by_text("Readings committed")).to_be_visible()
