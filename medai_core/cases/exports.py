@@ -137,7 +137,7 @@ def _files(store: Store, study: _Study, identified: bool) -> Export:
             warnings.extend(notes.warnings)
         ending, mime = _FORMATS.get(one.format, ("bin", BYTES))
         files.append((f"{stem}-{number}.{ending}", data, mime))
-    told = tuple(dict.fromkeys(warnings))
+    told = _once(warnings)
     if len(files) == 1:
         name, data, mime = files[0]
         return Export(data, name, mime, told)
@@ -146,6 +146,11 @@ def _files(store: Store, study: _Study, identified: bool) -> Export:
         for name, data, _ in files:
             packed.writestr(zipfile.ZipInfo(name), data)  # without the time of day at which it was packed
     return Export(archive.getvalue(), f"{stem}.zip", ZIP, told)
+
+
+def _once(warnings: Iterable[Message]) -> tuple[Message, ...]:
+    """Each sentence once, in their order."""
+    return tuple({str(warning): warning for warning in warnings}.values())
 
 
 # ------------------------------------------------------------------------------------------------- reports
@@ -207,7 +212,7 @@ def facts_of(
         description=details["description"] if identified else f"{study.row.modality} {study.row.body_part}".strip(),
     )
     if not identified:
-        return facts.shifted(-timedelta(days=disguise.shift_days)), tuple(dict.fromkeys(warnings))
+        return facts.shifted(-timedelta(days=disguise.shift_days)), _once(warnings)
     identity = Identity(who.person_name, who.patient_id, who.issuer, who.birth_date, who.sex, details["accession"])
     return replace(facts, identity=identity), ()
 

@@ -59,14 +59,12 @@ def main() -> None:
 def nothing_open() -> None:
     """Say how a case is opened."""
     st.info(_("No case is open. Open one from the worklist."), icon=":material/folder_open:")
-    st.page_link(case_kit.LIST_PAGE, label=_("To the worklist"), icon=":material/inbox:")
 
 
 def bad_link(error: MedAIError) -> None:
     """Answer a link to a case that is not there, or not for this reader: the words are the same."""
     case_kit.refused(error)
     st.caption(_("The link may be mistyped, the case may have been forgotten, or it may belong to another department."))
-    st.page_link(case_kit.LIST_PAGE, label=_("To the worklist"), icon=":material/inbox:")
 
 
 def show(case: Case, user: User, first: bool) -> None:

@@ -26,7 +26,7 @@ def fits(page: Page, what: str) -> None:
 
 def add(page: Page, samples: dict[str, bytes]) -> None:
     """Let two studies arrive; those that are here already are recognised."""
-    page.get_by_text("Add studies").click()
+    page.get_by_text("Add studies", exact=True).click()
     files = [
         {"name": f"{label}.png", "mimeType": "image/png", "buffer": samples[label]} for label in ("normal", "glioma")
     ]
@@ -43,6 +43,7 @@ def test_from_arrival_to_report(visitor: Visitor, samples: dict[str, bytes]) -> 
     expect(page.locator(".st-key-worklist_box")).to_contain_text("High")  # the list came by itself to the reading
     page.locator(".st-key-read_first_list label").last.click()
     expect(page.locator(".st-key-worklist_box")).to_contain_text("Withheld")
+    page.get_by_role("heading", name="Worklist", level=1).click()  # keys are for a field as long as one has the focus
     page.keyboard.press("j")
     expect(page.locator(".st-key-worklist_box")).to_contain_text("▶")
     page.keyboard.press("o")
@@ -75,7 +76,7 @@ def test_a_link_to_nothing_is_answered_plainly(visitor: Visitor, server: str) ->
     page = visitor()
     page.goto(f"{server}/case?case=%3Cscript%3Ealert(1)%3C/script%3E")
     expect(page.get_by_text("There is no such case here.")).to_be_visible()
-    expect(page.get_by_role("link", name="To the worklist")).to_be_visible()
+    expect(page.get_by_role("link", name="Back to the worklist")).to_be_visible()
 
 
 @pytest.mark.parametrize(("width", "theme"), [(1280, "dark"), (768, "light")])

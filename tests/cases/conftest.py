@@ -12,13 +12,13 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import create_engine, make_url, text
-from sqlalchemy.pool import NullPool
+from sqlalchemy import text
 
 from medai_core.cases.database import SQLITE_FILE, Database
 from medai_core.cases.tables import Base
 from medai_core.cases.workspace import Workspace
 from medai_core.settings import Settings
+from on_postgres import address_of, administer
 
 NEEDED = bool(os.environ.get("CI"))
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
@@ -52,12 +52,6 @@ def postgres_server() -> Iterator[str]:
         shutil.rmtree(folder)
 
 
-def administer(server: str, statement: str) -> None:
-    engine = create_engine(server, isolation_level="AUTOCOMMIT", poolclass=NullPool)
-    with engine.connect() as connection:
-        connection.exec_driver_sql(statement)
-
-
 @pytest.fixture(scope="session")
 def postgres_database(postgres_server: str) -> Iterator[Database]:
     """A migrated database, made for this run."""
@@ -68,10 +62,6 @@ def postgres_database(postgres_server: str) -> Iterator[Database]:
     yield database
     database.close()
     administer(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def address_of(server: str, database: str) -> str:
-    return make_url(server).set(database=database).render_as_string(hide_password=False)
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from drawn_dicom import draw, encoded
+from on_postgres import administer
 from sqlalchemy import inspect, text
 
 from medai_core.cases import admin
@@ -195,9 +196,9 @@ def test_a_database_that_is_away_is_told_and_work_resumes(workspace, monkeypatch
         bring_back = lambda: hidden.rename(folder)  # noqa: E731
     else:
         name = database.engine.url.database
-        administer(database, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-        administer(database, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
-        bring_back = lambda: administer(database, f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")  # noqa: E731
+        told_server(database, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        told_server(database, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+        bring_back = lambda: told_server(database, f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")  # noqa: E731
     try:
         with pytest.raises(Unavailable):
             workspace.receive(LOCAL, data, "a")
@@ -208,9 +209,7 @@ def test_a_database_that_is_away_is_told_and_work_resumes(workspace, monkeypatch
     assert workspace.receive(LOCAL, data, "a").status == "new"
 
 
-def administer(database: Database, statement: str) -> None:
-    from conftest import administer
-
+def told_server(database: Database, statement: str) -> None:
     administer(database.engine.url.set(database="postgres").render_as_string(False), statement)
 
 
