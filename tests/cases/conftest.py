@@ -12,13 +12,13 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from on_postgres import address_of, administer
 from sqlalchemy import text
 
 from medai_core.cases.database import SQLITE_FILE, Database
 from medai_core.cases.tables import Base
 from medai_core.cases.workspace import Workspace
 from medai_core.settings import Settings
-from on_postgres import address_of, administer
 
 NEEDED = bool(os.environ.get("CI"))
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
