@@ -29,10 +29,10 @@ from medai_core.imaging.report_pdf import (
     ORANGE,
     PRINTED_PX,
     WIDTH,
-    _Bar,
-    _bare_table,
-    _percent,
-    _rule,
+    Bar,
+    bare_table,
+    percent,
+    rule,
 )
 from medai_core.imaging.report_text import BLUE, MUTED, PageText, Translate
 
@@ -69,7 +69,7 @@ def pdf(facts: ReportFacts, *, translate: Translate = str) -> bytes:
         *(line for number, review in enumerate(facts.reviews, 1) for line in _review(page, review, number)),
         *(line for source in shown for line in _source(page, facts, source)),
         *_others(page, facts, shown),
-        _rule(),
+        rule(),
         page.text(NO_LOCALISATION, size=7, colour=MUTED),
     ]
     return _pages(page, story)
@@ -123,7 +123,7 @@ def _about(page: PageText, facts: ReportFacts) -> list[Flowable]:
         (say("Study identifier"), facts.study if facts.kind == "scan" else ""),
     ]
     cells = [[page.text(name, colour=MUTED), page.verbatim(value)] for name, value in rows if value]
-    return [_rule(), _bare_table(cells, [45 * mm, WIDTH - 45 * mm]), _rule()]
+    return [rule(), bare_table(cells, [45 * mm, WIDTH - 45 * mm]), rule()]
 
 
 def _who(page: PageText, who: Identity) -> list[tuple[Message, str]]:
@@ -181,7 +181,7 @@ def _source(page: PageText, facts: ReportFacts, source: Source) -> list[Flowable
     lines: list[Flowable] = [page.heading(_numbered(facts, number))]
     pictures = [part for part in (source.image, source.overlay) if part is not None]
     if pictures:
-        lines.append(_bare_table([[_picture(part) for part in pictures]], [PICTURE_SIDE + 4 * mm] * len(pictures)))
+        lines.append(bare_table([[_picture(part) for part in pictures]], [PICTURE_SIDE + 4 * mm] * len(pictures)))
     if source.overlay is not None and source.explained:
         lines.append(page.text(source.explained, size=7, colour=MUTED))
     lines += _answer(page, answer) if answer is not None and answer.status == "read" else _no_answer(page, answer)
@@ -226,12 +226,12 @@ def _answer(page: PageText, answer: Answer) -> list[Flowable]:
         lines.append(page.text(say("Refer to a reader in any case."), bold=True, colour=ORANGE))
     if answer.probabilities:
         rows = [
-            [page.verbatim(_word(page, label), limit=60), _Bar(share, BLUE), page.verbatim(_percent(share))]
+            [page.verbatim(_word(page, label), limit=60), Bar(share, BLUE), page.verbatim(percent(share))]
             for label, share in answer.ranked[:LABELS]
         ]
         lines += [
             page.heading(say("Calibrated probabilities")),
-            _bare_table(rows, [45 * mm, WIDTH - 70 * mm, 25 * mm]),
+            bare_table(rows, [45 * mm, WIDTH - 70 * mm, 25 * mm]),
         ]
     return [*lines, *_estimates(page, answer.estimates)]
 
@@ -239,10 +239,10 @@ def _answer(page: PageText, answer: Answer) -> list[Flowable]:
 def _finding(page: PageText, answer: Answer) -> list[Flowable]:
     if answer.finding is None or answer.finding_probability is None:
         return []
-    values = {"finding": _word(page, answer.finding), "p": _percent(answer.finding_probability)}
+    values = {"finding": _word(page, answer.finding), "p": percent(answer.finding_probability)}
     lines: list[Flowable] = [page.text(say("{finding}: calibrated probability {p}", **values), size=10)]
     if answer.threshold is not None and answer.above_threshold is not None:
-        threshold = _percent(answer.threshold)
+        threshold = percent(answer.threshold)
         above = say("Above the threshold of {threshold}", threshold=threshold)
         below = say("Below the threshold of {threshold}", threshold=threshold)
         lines.append(page.text(above if answer.above_threshold else below))
@@ -262,14 +262,14 @@ def _estimates(page: PageText, estimates: Sequence[Estimate]) -> list[Flowable]:
         cells = (page.plain(estimate.name), hour, _amount(estimate, estimate.value), between)
         rows.append([page.verbatim(cell, size=7.5, limit=80) for cell in cells])
     heading = page.heading(say("Estimates of the model"))
-    return [heading, _bare_table(rows, [70 * mm, 20 * mm, 35 * mm, WIDTH - 125 * mm])]
+    return [heading, bare_table(rows, [70 * mm, 20 * mm, 35 * mm, WIDTH - 125 * mm])]
 
 
 _COLUMNS = (say("Figure"), say("Hour"), say("Value"), say("Range"))
 
 
 def _amount(estimate: Estimate, value: float) -> str:
-    return _percent(value) if estimate.unit == "1" else f"{value:.4g} {estimate.unit}".strip()
+    return percent(value) if estimate.unit == "1" else f"{value:.4g} {estimate.unit}".strip()
 
 
 def _algorithm(page: PageText, answer: Answer) -> list[Flowable]:
@@ -298,7 +298,7 @@ def _others(page: PageText, facts: ReportFacts, shown: Sequence[Source]) -> list
         rows.append([page.verbatim(str(number), size=7.5), page.verbatim(told, size=7.5)])
     lines: list[Flowable] = [
         page.heading(say("The other objects of the study")),
-        _bare_table(rows, [15 * mm, WIDTH - 15 * mm]),
+        bare_table(rows, [15 * mm, WIDTH - 15 * mm]),
     ]
     if len(rest) > LISTED:
         lines.append(page.text(say("{count} more objects are in the JSON report.", count=len(rest) - LISTED)))
@@ -311,8 +311,8 @@ def _in_short(page: PageText, answer: Answer | None) -> str:
         return f"{page.plain(_NOT_READ[status_of(answer)])} {reason}".strip()
     if answer.label:
         share = answer.probabilities.get(answer.label)
-        return f"{_word(page, answer.label)} {_percent(share)}"
-    return _percent(answer.finding_probability)
+        return f"{_word(page, answer.label)} {percent(share)}"
+    return percent(answer.finding_probability)
 
 
 def _word(page: PageText, label: str) -> str:

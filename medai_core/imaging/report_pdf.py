@@ -66,7 +66,7 @@ def report_pdf(
         page.text(say("Report of one reading"), size=15, bold=True),
         page.text(DISCLAIMER, bold=True, colour=ORANGE),
         *_file_lines(page, reading, file_name, created),
-        _rule(),
+        rule(),
         _pictures_and_answer(page, reading, overlay_image, explanation),
         *(_probability_lines(page, reading) if reading.status == "read" else _gate_lines(page, reading)),
         *_cautions(page, reading),
@@ -74,7 +74,7 @@ def report_pdf(
         *_purpose(page, card),
         *_performance(page, card, metrics or {}),
         *_trace(page, reading),
-        _rule(),
+        rule(),
         *_identity(page, reading, card, model_digest),
     ]
     return _one_page(story, page.plain(say("Report of one reading")))
@@ -96,7 +96,7 @@ def _one_page(story: Sequence[Flowable], title: str) -> bytes:
 # ---------------------------------------------------------------------------------------------- numbers
 
 
-def _percent(share: float | None) -> str:
+def percent(share: float | None) -> str:
     if share is None or not math.isfinite(share):
         return "–"
     if 0 < share < 0.001:
@@ -105,7 +105,7 @@ def _percent(share: float | None) -> str:
 
 
 def _interval(value: Interval) -> str:
-    return f"{_percent(value.value)} ({_percent(value.low)} – {_percent(value.high)})"
+    return f"{percent(value.value)} ({percent(value.low)} – {percent(value.high)})"
 
 
 # --------------------------------------------------------------------------------------------- sections
@@ -137,7 +137,7 @@ def _pictures_and_answer(
     answer = _answer_lines(page, reading) if reading.status == "read" else _refusal_lines(page, reading)
     cells.append(answer)
     widths = [IMAGE_SIDE + 3 * mm] * (len(cells) - 1)
-    return _bare_table([cells], [*widths, WIDTH - sum(widths)])
+    return bare_table([cells], [*widths, WIDTH - sum(widths)])
 
 
 def _picture(pixels: NDArray[np.uint8]) -> Image:
@@ -172,12 +172,12 @@ def _answer_lines(page: PageText, reading: Reading) -> list[Flowable]:
             finding=page.label(point.finding), label=page.label(reading.label or ""),
         ), size=7.5, colour=MUTED))  # fmt: skip
     if point is not None and reading.finding_probability is not None:
-        values = {"finding": page.label(point.finding), "p": _percent(reading.finding_probability)}
+        values = {"finding": page.label(point.finding), "p": percent(reading.finding_probability)}
         lines.append(page.text(say("{finding}: calibrated probability {p}", **values), size=10))
         side = (
-            say("Above the threshold of {threshold}", threshold=_percent(point.threshold))
+            say("Above the threshold of {threshold}", threshold=percent(point.threshold))
             if reading.above_threshold
-            else say("Below the threshold of {threshold}", threshold=_percent(point.threshold))
+            else say("Below the threshold of {threshold}", threshold=percent(point.threshold))
         )
         lines.append(page.text(side))
     lines.append(page.text(say("Prediction set: {labels}", labels=page.labels(reading.prediction_set))))
@@ -204,18 +204,18 @@ def _probability_lines(page: PageText, reading: Reading) -> list[Flowable]:
     point = reading.operating_point
     rows = []
     if point is not None and reading.finding_probability is not None:
-        bar = _Bar(reading.finding_probability, ORANGE, point.threshold)
+        bar = Bar(reading.finding_probability, ORANGE, point.threshold)
         finding = page.text(page.label(point.finding), bold=True, limit=60)
-        rows.append([finding, bar, page.verbatim(_percent(reading.finding_probability), bold=True)])
+        rows.append([finding, bar, page.verbatim(percent(reading.finding_probability), bold=True)])
     for label, share in ranked[:MAX_LABELS]:
-        rows.append([page.verbatim(page.label(label), limit=60), _Bar(share, BLUE), page.verbatim(_percent(share))])
+        rows.append([page.verbatim(page.label(label), limit=60), Bar(share, BLUE), page.verbatim(percent(share))])
     lines: list[Flowable] = [
         page.heading(say("Calibrated probabilities")),
-        _bare_table(rows, [45 * mm, 110 * mm, 25 * mm]),
+        bare_table(rows, [45 * mm, 110 * mm, 25 * mm]),
     ]
     if len(ranked) > MAX_LABELS:
         rest = sum(share for _, share in ranked[MAX_LABELS:])
-        more = say("{count} more labels together: {p}", count=len(ranked) - MAX_LABELS, p=_percent(rest))
+        more = say("{count} more labels together: {p}", count=len(ranked) - MAX_LABELS, p=percent(rest))
         lines.append(page.text(more, size=7, colour=MUTED))
     return lines
 
@@ -247,7 +247,7 @@ def _operating_point(page: PageText, reading: Reading) -> list[Flowable]:
         "Operating point “{name}”: {finding} from {threshold}",
         name=page.plain(point.name),
         finding=page.label(point.finding),
-        threshold=_percent(point.threshold),
+        threshold=percent(point.threshold),
     )
     costs = say(
         "On unseen cases, with 95 % intervals: sensitivity {sensitivity}, specificity {specificity}",
@@ -265,7 +265,7 @@ def _purpose(page: PageText, card: Mapping[str, Any]) -> list[Flowable]:
     if not (card.get("intended_use") or card.get("not_for")):
         return []
     columns = [column(say("What the model is for"), "intended_use"), column(say("What it is not for"), "not_for")]
-    lines: list[Flowable] = [_bare_table([columns], [WIDTH / 2, WIDTH / 2])]
+    lines: list[Flowable] = [bare_table([columns], [WIDTH / 2, WIDTH / 2])]
     if card.get("population"):
         population = page.plain(str(card["population"]))
         lines.append(page.text(say("Trained on: {population}", population=population), size=7.5, limit=400))
@@ -285,7 +285,7 @@ def _performance(page: PageText, card: Mapping[str, Any], metrics: Mapping[str, 
         )
         cells = (page.plain(str(row["metric"])), value, str(row.get("n", "")), page.plain(str(row.get("split", ""))))
         rows.append([page.verbatim(cell, size=7.5, limit=80) for cell in cells])
-    table = _bare_table(rows, [70 * mm, 50 * mm, 20 * mm, 40 * mm])
+    table = bare_table(rows, [70 * mm, 50 * mm, 20 * mm, 40 * mm])
     lines: list[Flowable] = [page.heading(say("Performance on unseen cases")), table]
     if card.get("metrics_note"):
         lines.append(page.text(str(card["metrics_note"]), size=7, colour=MUTED))
@@ -323,7 +323,7 @@ def _identity(page: PageText, reading: Reading, card: Mapping[str, Any], digest:
 # ---------------------------------------------------------------------------------------------- drawing
 
 
-class _Bar(Flowable):
+class Bar(Flowable):
     """A probability as a bar, with a tick at a threshold."""
 
     def __init__(self, share: float, colour: HexColor, threshold: float | None = None) -> None:
@@ -344,11 +344,11 @@ class _Bar(Flowable):
             self.canv.rect(self.width * self._threshold - 0.5, -0.5, 1, 9, stroke=0, fill=1)
 
 
-def _rule() -> Table:
+def rule() -> Table:
     return Table([[""]], [WIDTH], [5], style=[("LINEBELOW", (0, 0), (-1, -1), 0.5, LINE)])
 
 
-def _bare_table(rows: Sequence[Sequence[Any]], widths: Sequence[float]) -> Table:
+def bare_table(rows: Sequence[Sequence[Any]], widths: Sequence[float]) -> Table:
     style = [
         ("VALIGN", (0, 0), (-1, -1), "TOP"),
         ("LEFTPADDING", (0, 0), (-1, -1), 0),

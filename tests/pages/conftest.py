@@ -13,12 +13,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import streamlit as st
+from drawn_cases import drawn_workspace
 from fake_generator import FakeGenerator, FakeRestorer
 from fake_icu import fake_models
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from streamlit.testing.v1 import AppTest
 
+from medai_core.cases.workspace import Workspace
 from medai_core.errors import MedAIError, say
 from medai_core.imaging.explain import Explanation
 from medai_core.imaging.gate import marks_of, refuse_marked
@@ -36,6 +38,15 @@ def settled_heap() -> Iterator[None]:
     gc.freeze()
     yield
     gc.unfreeze()
+
+
+@pytest.fixture
+def space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
+    """An empty workspace, which the pages take for theirs."""
+    made = drawn_workspace(tmp_path)
+    monkeypatch.setattr("medai_core.cases.workspace.open_workspace", lambda: made)
+    yield made
+    made.close()
 
 
 def png(shade: int, size: tuple[int, int] = (240, 200)) -> bytes:

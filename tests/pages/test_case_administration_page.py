@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
-from drawn_cases import ANA, drawn_workspace, filled
+from drawn_cases import ANA, filled
 from sqlalchemy import text
 from streamlit.testing.v1 import AppTest
 
@@ -17,14 +16,6 @@ from medai_core.errors import NotFound
 
 PAGE = "pages/cases/administration.py"
 Said = Callable[[AppTest], str]
-
-
-@pytest.fixture
-def space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
-    made = drawn_workspace(tmp_path)
-    monkeypatch.setattr("medai_core.cases.workspace.open_workspace", lambda: made)
-    yield made
-    made.close()
 
 
 def opened(app: AppTest, tab: str = "Models") -> AppTest:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from drawn_cases import drawn_workspace, filled, radiograph
+from drawn_cases import filled, radiograph
 from streamlit.testing.v1 import AppTest
 
 from medai_core.cases.access import LOCAL, Role, User
@@ -18,14 +18,6 @@ from pages.ui import case_filters, case_kit, case_rows, case_upload, signin
 
 PAGE = "pages/cases/case_list.py"
 Said = Callable[[AppTest], str]
-
-
-@pytest.fixture
-def space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
-    made = drawn_workspace(tmp_path)
-    monkeypatch.setattr("medai_core.cases.workspace.open_workspace", lambda: made)
-    yield made
-    made.close()
 
 
 def opened(app: AppTest, **address: str) -> AppTest:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
-from drawn_cases import ANA, drawn_workspace, filled, radiograph, read_all
+from drawn_cases import ANA, filled, radiograph, read_all
 from streamlit.testing.v1 import AppTest
 
 from medai_core.cases.access import LOCAL, Role, User
@@ -18,14 +17,6 @@ from pages.ui.case_end import GONE
 
 PAGE = "pages/cases/case.py"
 Said = Callable[[AppTest], str]
-
-
-@pytest.fixture
-def space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
-    made = drawn_workspace(tmp_path)
-    monkeypatch.setattr("medai_core.cases.workspace.open_workspace", lambda: made)
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -128,7 +128,9 @@ def test_every_shipped_model_with_an_explanation_is_offered() -> None:
     from medai_core import registry
 
     wanted = {
-        name for name in registry.available() if registry.MODELS[name].task not in ("gate", "generator", "restoration", "forecast")
+        name
+        for name in registry.available()
+        if registry.MODELS[name].task not in ("gate", "generator", "restoration", "forecast")
     }
     assert set(explore_cases.models()) == wanted
 
