@@ -79,7 +79,9 @@ def ask(
         "type": kind, "path": path, "query_string": query.encode(), "client": (client, 1) if client else None,
         "server": (server, 8501), "headers": [(n.encode(), v.encode()) for n, v in (headers or HERE).items()],
     }  # fmt: skip
-    asyncio.run(door.Door(app)(scope, receive, send))
+    # In a thread of its own: Playwright keeps a loop running in the thread of the tests once a browser was asked for.
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, door.Door(app)(scope, receive, send)).result()
     return sent
 
 
