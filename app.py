@@ -86,6 +86,7 @@ def frame() -> None:
     loaders.loading()
     icu_loaders.loading()
     case_worker.working()
+    loaders.tidy()
 
 
 if __name__ == "__main__":  # a visitor's run of the page

@@ -59,6 +59,9 @@ class Counts:
     rows: int = 200
     tables: int = 3
     images: int = 20
+    cases: int = 10_000
+    pages: int = 30
+    arrivals: int = 200
 
 
 def bench(note: Callable[[str], None], counts: Counts | None = None) -> Iterator[Row]:
@@ -69,6 +72,7 @@ def bench(note: Callable[[str], None], counts: Counts | None = None) -> Iterator
     note : callable
         Is told what the figures cannot say.
     """
+    from medai_core.bench_cases import workspace_rows
     from medai_core.imaging.reader import load_reader
     from medai_core.runtime import device_name
 
@@ -76,7 +80,8 @@ def bench(note: Callable[[str], None], counts: Counts | None = None) -> Iterator
     data, accepted = sample(reader)
     if not accepted:
         note("The drawn radiograph is refused by the gate; the scan network is run on it all the same.")
-    for what, times in chain(_all(reader, data, counts, note), _stays(counts), _tables(counts), _images(counts)):
+    wings = (_all(reader, data, counts, note), _stays(counts), _tables(counts), _images(counts))
+    for what, times in chain(*wings, workspace_rows(counts)):
         yield summary(what, times, device_name())
 
 
@@ -282,7 +287,7 @@ def _first_page(browser: str) -> float:
 
     with sync_playwright() as tool, tempfile.TemporaryFile() as log:
         page = tool.chromium.launch(executable_path=browser, args=["--no-sandbox"]).new_page()
-        port = _free_port()
+        port = free_port()
         flags = ["--server.headless=true", f"--server.port={port}", "--server.address=localhost"]
         start = time.perf_counter()
         server = subprocess.Popen(
@@ -311,7 +316,8 @@ def _open(page: Any, address: str, seconds: float = 60) -> None:
     page.locator("[data-testid=stMain] :is(h1, h2)").first.wait_for(timeout=seconds * 1e3)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
     import socket
 
     with socket.socket() as probe:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 from types import SimpleNamespace
 
@@ -7,9 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medai_core import bench, registry
+from medai_core import bench, bench_cases, registry
+from medai_core.cases.access import LOCAL
+from medai_core.cases.workspace import Workspace
 from medai_core.errors import InputError
 from medai_core.imaging import reader
+from medai_core.settings import Settings
+from medai_core.tabular import breast_cancer
 
 
 def test_a_row_is_what_the_command_line_promises():
@@ -59,10 +64,15 @@ def test_a_shipped_sample_is_preferred_where_the_gate_lets_it_through(tmp_path, 
 def test_all_of_it_in_small(monkeypatch):
     if len(registry.available()) < len(registry.MODELS):
         pytest.skip("the bundles are not trained yet")
+    timed, table = bench.timed, breast_cancer.sample_table()
+    few = dataclasses.replace(table, frame=table.frame.iloc[:20])
     monkeypatch.setattr(bench, "_starts", lambda *_: iter(()))
+    monkeypatch.setattr(bench, "timed", lambda run, n, warm=3: timed(run, n, warm=0))
+    monkeypatch.setattr(breast_cancer, "sample_table", lambda: few)
     counts = bench.Counts(
-        readings=2, networks=2, cams=1, shaps=1, files=20, batches=1, stays=2, cohort=3, rows=2, tables=1, images=1
-    )
+        readings=2, networks=2, cams=1, shaps=1, files=20, batches=1, stays=2, cohort=3, rows=2, tables=1, images=1,
+        cases=3, pages=1, arrivals=1,
+    )  # fmt: skip
     rows = list(bench.bench(lambda sentence: None, counts))
     assert all(list(row) == ["what", "median_ms", "p95_ms", "n", "device"] for row in rows)
     assert all(0 < row["median_ms"] <= row["p95_ms"] for row in rows)
@@ -75,8 +85,10 @@ def test_all_of_it_in_small(monkeypatch):
         "ICU: SHAP of one hour",
         "ICU: what-if answer",
         "table row",
-        "SHAP of 569",
+        "SHAP of 20 table rows",
         "chest_xray_gan: 16 images",
+        "worklist of 3 cases",
+        "over C-STORE",
     ):
         assert thing in said
 
@@ -93,3 +105,18 @@ def test_the_bench_reads_by_the_public_face(monkeypatch):
     counts = bench.Counts(readings=2, files=5, batches=1)
     names = [what for what, times in bench._readings(fake, data, counts) if times]
     assert len(names) == 3 and calls == ["read"] * 5
+
+
+def test_the_workspace_is_measured_as_it_is_used(tmp_path):
+    """The worklist holds what was put in, and every file whose time is told is on the disk."""
+    settings = Settings(data_dir=tmp_path, dicom_port=bench.free_port(), dicom_peers="BENCH@127.0.0.1:104")
+    workspace = Workspace(settings)
+    bench_cases.fill(workspace, 5)
+    first = workspace.worklist(LOCAL)
+    assert (first.total, first.rows[0].description) == (5, "Chest")
+    assert [row.urgency for row in first.rows] == sorted((row.urgency for row in first.rows), reverse=True)
+    times = bench_cases.arrival(workspace, 3)
+    assert len(times) == 3 and min(times) > 0
+    arrived = [row for row in workspace.worklist(LOCAL).rows if row.model_state == "waiting"]
+    assert {row.patient for row in arrived} == {"Drawn, 0", "Drawn, 1", "Drawn, 2"}
+    workspace.close()

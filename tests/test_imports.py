@@ -33,6 +33,7 @@ LEVELS = (
     | {
         "cases": 5,
         "bench": 6,
+        "bench_cases": 6,
         "cli_cases": 6,
         "cli_icu": 6,
         "cli_synthesis": 6,

@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 
 from medai_core.cases import audit
 from medai_core.cases.access import SERVICE_USER, User
-from medai_core.cases.answers import EventPage, Failure, Overview, UserSeen, Verification, VersionUse
+from medai_core.cases.answers import Failure, Overview, UserSeen, VersionUse
+from medai_core.cases.audit import EventPage, Verification
 from medai_core.cases.folder import message_of
 from medai_core.cases.store import Store, needed
 from medai_core.cases.tables import (

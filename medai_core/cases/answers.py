@@ -36,9 +36,16 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Identity:
-    """Who the patient is; only for users who may see it.
+    """Who the patient is; only for users, and in reports, that may name the patient.
 
-    `name` is for people (``Doe, Jane``), `person_name` the same as in DICOM (``Doe^Jane``).
+    Attributes
+    ----------
+    name : str
+        For people: ``Doe, Jane``.
+    sex : str
+        ``F``, ``M``, ``O``, or empty; as the file says, so any other code may stand here.
+    person_name : str
+        The same as in DICOM: ``Doe^Jane``, groups separated by ``=``.
     """
 
     name: str = ""
@@ -165,13 +172,34 @@ class ModelReading:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """What a reader found beside the main finding.
+
+    Attributes
+    ----------
+    label : str
+        One of the known labels, or the reader's own words.
+    confidence : str
+        ``low``, ``moderate``, ``high``, or empty.
+    """
+
+    label: str
+    location: str = ""
+    confidence: str = ""
+
+
+@dataclass(frozen=True)
 class ReviewInput:
     """What a reader commits.
 
     Attributes
     ----------
+    label : str
+        The main finding: one of the known labels, or the reader's own words.
     findings : dict
-        The reader's structured findings.
+        What there is to say of the main finding, by name: location, confidence, comment.
+    also : tuple[Finding, ...]
+        Further findings, at most :data:`medai_core.cases.reviews.MAX_ALSO`.
     agrees : bool or None
         With the model's reading; None where there is none, or it was not seen.
     first : bool
@@ -183,6 +211,7 @@ class ReviewInput:
     agrees: bool | None = None
     reason: str = ""
     first: bool = False
+    also: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -191,6 +220,8 @@ class Review:
 
     Attributes
     ----------
+    label : str
+        For users who may not see identities :data:`medai_core.cases.report_codes.OTHER` in place of own words.
     seconds : float or None
         From opening the study to committing.
     reading_id : str or None
@@ -212,6 +243,7 @@ class Review:
     reading_id: str | None
     at: datetime
     version: int
+    also: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -352,45 +384,3 @@ class Overview:
     failures: tuple[Failure, ...]
     key_beside_data: bool
     database: str
-
-
-@dataclass(frozen=True)
-class Event:
-    """One line of the audit log."""
-
-    seq: int
-    at: datetime
-    actor: str
-    action: str
-    object: str
-    details: Mapping[str, Any]
-    digest: str
-
-
-@dataclass(frozen=True)
-class EventPage:
-    """A page of the audit log, newest first."""
-
-    events: tuple[Event, ...]
-    total: int
-
-
-@dataclass(frozen=True)
-class Verification:
-    """What checking the audit log found.
-
-    Attributes
-    ----------
-    digest : str
-        Of the last event: kept elsewhere, it proves later that nothing before it was changed.
-    problems : tuple[Message, ...]
-        Empty when the log is whole.
-    """
-
-    count: int
-    digest: str
-    problems: tuple[Message, ...]
-
-    @property
-    def ok(self) -> bool:
-        return not self.problems

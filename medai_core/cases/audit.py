@@ -11,14 +11,14 @@ import csv
 import hmac
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from medai_core.cases.answers import Event, Verification
 from medai_core.cases.crypto import Keys
 from medai_core.cases.tables import EventRow, LedgerRow
 from medai_core.errors import Message, say
@@ -26,6 +26,48 @@ from medai_core.errors import Message, say
 START = "0" * 64
 MAX_PROBLEMS = 20
 COLUMNS = ("seq", "at", "actor", "action", "object", "details", "digest")
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of the audit log."""
+
+    seq: int
+    at: datetime
+    actor: str
+    action: str
+    object: str
+    details: Mapping[str, Any]
+    digest: str
+
+
+@dataclass(frozen=True)
+class EventPage:
+    """A page of the audit log, newest first."""
+
+    events: tuple[Event, ...]
+    total: int
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What checking the audit log found.
+
+    Attributes
+    ----------
+    digest : str
+        Of the last event: kept elsewhere, it proves later that nothing before it was changed.
+    problems : tuple[Message, ...]
+        Empty when the log is whole.
+    """
+
+    count: int
+    digest: str
+    problems: tuple[Message, ...]
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
 
 
 def new_ledger(keys: Keys) -> LedgerRow:

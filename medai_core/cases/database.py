@@ -7,6 +7,7 @@ transaction that is committed whole or not at all.
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +41,7 @@ class Database:
         snapshot: dict[str, Any] = {} if self.name == "SQLite" else {"isolation_level": "REPEATABLE READ"}
         self._to_read = self.engine.execution_options(**snapshot)
         self._to_write = self.engine.execution_options(writing=True)
+        self._writer = threading.Lock()
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -57,13 +59,24 @@ class Database:
     def writing(self) -> Iterator[Session]:
         """A transaction: committed at the end, or rolled back by any error.
 
+        The threads of a process take turns here: SQLite itself would let them sleep and try again.
+
         Raises
         ------
         Unavailable
             If the database is away or the disk is full; nothing was saved then.
         """
-        with _told(), Session(self._to_write, expire_on_commit=False) as session, session.begin():
+        with _told(), self._turn(), Session(self._to_write, expire_on_commit=False) as session, session.begin():
             yield session
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if not self._writer.acquire(timeout=BUSY_SECONDS):
+            raise PoolTimeout("another thread is writing")
+        try:
+            yield
+        finally:
+            self._writer.release()
 
     def migrate(self) -> None:
         """Bring the tables to the newest version; several processes may ask at once."""
@@ -104,10 +117,10 @@ def _upgrade(connection: Connection) -> None:
 
 
 def _engine(settings: Settings) -> Engine:
-    common: dict[str, Any] = {"pool_pre_ping": True, "pool_size": 10, "hide_parameters": True}
+    common: dict[str, Any] = {"pool_size": 10, "hide_parameters": True}
     if settings.database_url:
         try:
-            engine = create_engine(settings.database_url, **common, max_overflow=20)
+            engine = create_engine(settings.database_url, **common, max_overflow=20, pool_pre_ping=True)
         except (ArgumentError, NoSuchModuleError, ModuleNotFoundError):  # its text may hold the password
             raise InputError("`{name}` is no address of a database.", name="MEDAI_DATABASE_URL") from None
     else:

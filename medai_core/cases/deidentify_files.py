@@ -19,15 +19,19 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Iterator
 
-from medai_core.cases.burned_in import burned_in_text
+from medai_core.cases.burned_in import Finding, burned_in_text
 from medai_core.cases.deidentify import Notes, deidentify
 from medai_core.cases.deidentify_pixels import strip_jpeg
 from medai_core.cases.deidentify_tables import clean_table
 from medai_core.cases.deidentify_values import Disguise
 from medai_core.errors import InputError, MedAIError, Message, RefusedInput, say
-from medai_core.imaging.read import read_scan, sniff
+from medai_core.imaging.read import Scan, read_scan, sniff
 
+MOST_LOOKED_AT = 32
+"""Pictures of one file that are looked through for burned-in words."""
+_PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _PNG_KEPT = frozenset(b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB sBIT bKGD pHYs acTL fcTL fdAT".split())
 _WEBP_KEPT = frozenset(b"VP8X|VP8 |VP8L|ALPH|ANIM|ANMF".split(b"|"))
 _WEBP_EXIF, _WEBP_SAID = 0x08, 0x20 | 0x08 | 0x04  # flags of VP8X: colour profile, EXIF, XMP
@@ -90,17 +94,59 @@ def _dicom(data: bytes, key: bytes, patient: str, pseudonym: str, characteristic
     stream = io.BytesIO()
     clean.save_as(stream, enforce_file_format=bool(clean.file_meta.MediaStorageSOPClassUID))
     data = stream.getvalue()
-    warned = (*notes.warnings, *_seen(data)) if "PixelData" in clean else notes.warnings
+    warned = (*notes.warnings, *_seen(data)) if any(name in clean for name in _PIXELS) else notes.warnings
     return data, Notes(notes.pseudonym, notes.done, warned)
 
 
 def _seen(data: bytes) -> list[Message]:
-    """What the pixels themselves say."""
+    """What the pixels themselves say: those of every frame, page or slice, or of so many evenly spaced ones."""
+    import gzip
+
+    if data.startswith(b"\x1f\x8b"):
+        data = gzip.decompress(data)  # once, not for every slice
     try:
-        finding = burned_in_text(read_scan(data).display)
+        first = read_scan(data, frame=0)
+        numbers = sorted({round(k * (first.frames - 1) / (MOST_LOOKED_AT - 1)) for k in range(MOST_LOOKED_AT)})
+        found = [_words(first), *(_words(read_scan(data, frame=number)) for number in numbers[1:])]
     except MedAIError:
         return [say("The picture could not be decoded, so nobody has looked for words burned into it.")]
-    return [finding.warning] if finding.warning else []
+    total = max(first.frames, _moving_pictures(data))
+    if total == 1:
+        return [found[0].warning] if found[0].warning else []
+    return list(
+        _seen_of_several(total, numbers, [number for number, one in zip(numbers, found, strict=True) if one.boxes])
+    )
+
+
+def _seen_of_several(total: int, looked_at: list[int], flagged: list[int]) -> Iterator[Message]:
+    if flagged:
+        yield say(
+            "Words seem to be burned into {count} of the {total} pictures in the file, first into number {number}: "
+            "look before it leaves the house.",
+            count=len(flagged),
+            total=total,
+            number=flagged[0] + 1,
+        )
+    if len(looked_at) < total:
+        yield say(
+            "Of the {total} pictures in the file only {looked} were looked through for burned-in words.",
+            total=total,
+            looked=len(looked_at),
+        )
+
+
+def _words(scan: Scan) -> Finding:
+    return burned_in_text(scan.display if scan.colour is None else scan.colour)
+
+
+def _moving_pictures(data: bytes) -> int:
+    """How many pictures an animation holds, of which only the first can be looked at; 1 for anything else."""
+    from PIL import Image
+
+    if sniff(data) not in ("PNG", "WebP"):
+        return 1
+    with Image.open(io.BytesIO(data)) as image:
+        return int(getattr(image, "n_frames", 1))
 
 
 # ------------------------------------------------------------------------------------------------ pictures

@@ -10,15 +10,19 @@ import logging
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from sqlalchemy import select
+
 from medai_core.cases.access import Action, User
+from medai_core.cases.tables import StudyRow
 from medai_core.errors import InputError, Unavailable
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
+    from requests import PreparedRequest, Response, Session
 
     from medai_core.cases.answers import Receipt
     from medai_core.cases.workspace import Workspace
@@ -52,9 +56,22 @@ class Query:
     study_uid: str = ""
 
 
+def name_pattern(text: str) -> str:
+    """A name as people type it, for :attr:`Query.patient_name`: ``Doe, Jane`` becomes ``Doe^Jane*``."""
+    family, comma, given = text.partition(",")
+    pattern = f"{family.strip()}^{given.strip()}" if comma else text.strip()
+    return f"{pattern}*" if pattern and not set("*?") & set(pattern) else pattern
+
+
 @dataclass(frozen=True)
 class RemoteStudy:
-    """A study in the PACS."""
+    """A study in the PACS.
+
+    Attributes
+    ----------
+    here : bool
+        Objects of it are in the workspace already, in a department of who asked.
+    """
 
     study_uid: str
     patient_id: str
@@ -64,6 +81,7 @@ class RemoteStudy:
     modalities: tuple[str, ...]
     description: str
     instances: int
+    here: bool = False
 
 
 class Archive:
@@ -81,22 +99,19 @@ class Archive:
     """
 
     def __init__(self, url: str) -> None:
-        from dicomweb_client.session_utils import create_session, create_session_from_user_pass
         from dicomweb_client.web import DICOMwebClient
 
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise InputError("`{name}` must be an http:// or https:// address.", name="MEDAI_DICOMWEB_URL")
-        session = create_session()
-        if parts.username:
-            session = create_session_from_user_pass(unquote(parts.username), unquote(parts.password or ""))
+        session = _session(unquote(parts.username or ""), unquote(parts.password or ""))
         bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
         self.host = parts.hostname
         self._client = DICOMwebClient(bare.rstrip("/"), session=session, timeout=TIMEOUT_SECONDS)
         self._client.set_http_retry_params(retry=False)  # who asks is told at once, and asks again
 
     def find(self, query: Query) -> tuple[RemoteStudy, ...]:
-        """Studies that fit, at most :data:`MAX_STUDIES`.
+        """Studies that fit, the newest first, at most :data:`MAX_STUDIES`.
 
         Raises
         ------
@@ -104,9 +119,9 @@ class Archive:
             If the PACS does not answer, or not as DICOMweb.
         """
         asked = {
-            "PatientID": query.patient_id,
-            "PatientName": query.patient_name,
-            "AccessionNumber": query.accession,
+            "PatientID": _askable(query.patient_id),
+            "PatientName": _askable(query.patient_name),
+            "AccessionNumber": _askable(query.accession),
             "StudyDate": query.study_date,
             "ModalitiesInStudy": query.modality,
             "StudyInstanceUID": query.study_uid,
@@ -114,7 +129,9 @@ class Archive:
         filters = {name: value for name, value in asked.items() if value}
         with self._told():
             found = self._client.search_for_studies(limit=MAX_STUDIES, fields=_FIELDS, search_filters=filters)
-            return tuple(_remote_study(item) for item in found[:MAX_STUDIES])
+            studies = [_remote_study(item) for item in found[:MAX_STUDIES]]
+        fit = (study for study in studies if _fits(query, study))
+        return tuple(sorted(fit, key=lambda study: study.study_date, reverse=True))
 
     def files(self, study_uid: str) -> Iterator[bytes]:
         """Every object of a study as a DICOM file, in the encoding it is kept in, one in memory at a time.
@@ -178,6 +195,42 @@ class Archive:
             ) from None
 
 
+def _session(user: str, password: str) -> Session:
+    """Sends ``*`` and ``?`` as they are, which RFC 3986 allows: there are PACS that do not decode an address."""
+    from dicomweb_client.session_utils import create_session, create_session_from_user_pass
+    from requests.adapters import HTTPAdapter
+
+    class Plain(HTTPAdapter):
+        def send(self, request: PreparedRequest, *given: Any, **named: Any) -> Response:
+            request.url = request.url.replace("%2A", "*").replace("%3F", "?")
+            return super().send(request, *given, **named)
+
+    session = create_session_from_user_pass(user, password) if user else create_session()
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, Plain())
+    return session
+
+
+def _askable(text: str) -> str:
+    """A text without what an address holds only encoded: wildcards take its place, and :func:`_fits` narrows again."""
+    return re.sub("[^a-zA-Z0-9._*?-]", "?", re.sub(r"[^\0-\x7f]+", "*", text))
+
+
+def _fits(query: Query, study: RemoteStudy) -> bool:
+    """Whether a study has the texts that were asked for in other words."""
+    pairs = (
+        (query.patient_id, study.patient_id), (query.patient_name, study.patient_name),
+        (query.accession, study.accession),
+    )  # fmt: skip
+    return all(_matches(asked, found) for asked, found in pairs if asked != _askable(asked))
+
+
+def _matches(pattern: str, text: str) -> bool:
+    """Whether a text, or a component group of a name, fits (PS3.4 C.2.2.2.4); case counts for nothing in names."""
+    form = re.escape(pattern.casefold()).replace(r"\*", ".*").replace(r"\?", ".")
+    return any(re.fullmatch(form, part.casefold()) for part in (text, *text.split("=")))
+
+
 def find_studies(workspace: Workspace, user: User, query: Query) -> tuple[RemoteStudy, ...]:
     """Ask the PACS of the settings; who asked becomes an event, what was asked for does not.
 
@@ -186,19 +239,27 @@ def find_studies(workspace: Workspace, user: User, query: Query) -> tuple[Remote
     NotAllowed
         If the user may not receive files or not see identities.
     InputError
-        If no PACS is set.
+        If no PACS is set, or nothing is asked for.
     Unavailable
         If it does not answer.
     """
     with workspace.store.asked(user, Action.RECEIVE), workspace.store.asked(user, Action.SEE_IDENTITY):
-        found = _archive(workspace).find(query)
+        archive = _archive(workspace)
+        if query == Query():
+            raise InputError("Say what to look for in at least one field: the whole PACS is too much to list.")
+        found = archive.find(query)
     with workspace.store.writing() as session:
         workspace.store.record(session, user, "pacs searched", "", found=len(found))
-    return found
+    return _marked(workspace, user, found)
 
 
-def fetch_study(workspace: Workspace, user: User, study_uid: str) -> tuple[Receipt, ...]:
+def fetch_study(workspace: Workspace, user: User, study_uid: str, group: str | None = None) -> Iterator[Receipt]:
     """Receive every object of a study of the PACS, one by one; what came before an interruption stays.
+
+    Parameters
+    ----------
+    group : str, optional
+        As of :meth:`Workspace.receive`.
 
     Raises
     ------
@@ -206,11 +267,19 @@ def fetch_study(workspace: Workspace, user: User, study_uid: str) -> tuple[Recei
         As :func:`find_studies`.
     """
     with workspace.store.asked(user, Action.RECEIVE):
-        files = _archive(workspace).files(study_uid)
-        return tuple(
-            workspace.receive(user, data, f"{study_uid}_{number}.dcm", source="dicomweb")
-            for number, data in enumerate(files, 1)
-        )
+        for number, data in enumerate(_archive(workspace).files(study_uid), 1):
+            yield workspace.receive(user, data, f"{study_uid}_{number}.dcm", source="dicomweb", group=group)
+
+
+def _marked(workspace: Workspace, user: User, found: Sequence[RemoteStudy]) -> tuple[RemoteStudy, ...]:
+    """The same, saying which are here."""
+    keys = {study.study_uid: workspace.store.keys.blind("study", study.study_uid) for study in found}
+    known = select(StudyRow.uid).where(StudyRow.uid.in_(keys.values()))
+    if not user.sees_all:
+        known = known.where(StudyRow.department.in_(sorted(user.groups)))
+    with workspace.store.reading() as session:
+        here = set(session.scalars(known))
+    return tuple(replace(study, here=keys[study.study_uid] in here) for study in found)
 
 
 def _archive(workspace: Workspace) -> Archive:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Any, TypeVar
 
@@ -11,14 +12,29 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from medai_core.cases.access import Action, User, allowed
-from medai_core.cases.answers import Case, ModelReading, Moment, Object, Report, Review, Study
+from medai_core.cases.answers import Case, Finding, ModelReading, Moment, Object, Report, Review, Study
 from medai_core.cases.receive import identity_of
+from medai_core.cases.report_codes import known
 from medai_core.cases.store import Store
 from medai_core.cases.tables import CaseRow, LookRow, ObjectRow, ReadingRow, ReportRow, ReviewRow, StudyRow
-from medai_core.cases.worklist import study_details
+from medai_core.cases.worklist import names_of, study_details
 from medai_core.errors import Message, say
 
 Parts = TypeVar("Parts", ObjectRow, ReadingRow, ReviewRow, ReportRow)
+
+
+@dataclass(frozen=True)
+class NamedStudy(Study):
+    """A study that also says what its assignee is called."""
+
+    assignee_name: str | None = None
+
+
+@dataclass(frozen=True)
+class NamedReport(Report):
+    """A report that also says what the one who made it is called."""
+
+    by_name: str = ""
 
 
 def case(store: Store, user: User, case_id: str, reveal: bool) -> Case:
@@ -34,17 +50,19 @@ def case(store: Store, user: User, case_id: str, reveal: bool) -> Case:
     return Case(row.id, row.department, identity, row.pseudonym, tuple(newest), tuple(moments))
 
 
-def _studies(store: Store, session: Session, user: User, rows: Iterable[StudyRow], reveal: bool) -> Iterable[Study]:
+def _studies(store: Store, session: Session, user: User, rows: Sequence[StudyRow], reveal: bool) -> Iterable[Study]:
     ids, named = [row.id for row in rows], allowed(user, Action.SEE_IDENTITY)
     objects, readings, reviews, reports = (
         _by_study(session, table, ids) for table in (ObjectRow, ReadingRow, ReviewRow, ReportRow)
     )
+    made_by = (report.by for made in reports.values() for report in made)
+    names = names_of(session, [*made_by, *(row.assignee for row in rows)])
     for row in rows:
         mine = any(review.reader == user.subject for review in reviews[row.id])
         withheld = not reveal and not mine and bool(readings[row.id])
         details = study_details(store, row)
         acquired = date.fromisoformat(details["acquired"]) if named and details["acquired"] else None
-        yield Study(
+        yield NamedStudy(
             study_id=row.id,
             case_id=row.case_id,
             kind=row.kind,
@@ -56,10 +74,13 @@ def _studies(store: Store, session: Session, user: User, rows: Iterable[StudyRow
             status=row.status,
             model_state=row.model_state,
             assignee=row.assignee,
+            assignee_name=names[row.assignee] if row.assignee else None,
             objects=tuple(_object(store, one, named) for one in objects[row.id]),
             readings=() if withheld else tuple(map(reading_of, readings[row.id])),
             reviews=tuple(review_of(store, one, named) for one in reviews[row.id]),
-            reports=tuple(Report(r.id, r.kind, r.mime, r.identified, r.by, r.at) for r in reports[row.id]),
+            reports=tuple(
+                NamedReport(r.id, r.kind, r.mime, r.identified, r.by, r.at, names[r.by]) for r in reports[row.id]
+            ),
             withheld=withheld,
             version=row.version,
         )
@@ -96,13 +117,16 @@ def reading_of(row: ReadingRow) -> ModelReading:
 
 def review_of(store: Store, row: ReviewRow, named: bool) -> Review:
     """A review; its free text only for users who may see identities, since it may hold a name."""
-    body = store.keys.unseal_json(row.body, f"review {row.id}") if named else {"findings": {}, "reason": ""}
+    body = store.keys.unseal_json(row.body, f"review {row.id}")
+    also = tuple(Finding(**one) for one in body.get("also", ()))
+    if not named:
+        body, also = {"findings": {}, "reason": ""}, tuple(Finding(known(one.label)) for one in also)
     return Review(
         review_id=row.id,
         study_id=row.study_id,
         reader=row.reader,
         reader_name=row.reader_name,
-        label=row.label,
+        label=body.get("label", row.label) if named else known(row.label),
         findings=body["findings"],
         agrees=row.agrees,
         reason=body["reason"],
@@ -111,6 +135,7 @@ def review_of(store: Store, row: ReviewRow, named: bool) -> Review:
         reading_id=row.reading_id,
         at=row.at,
         version=row.version,
+        also=also,
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from medai_core.cases.answers import Identity
+from medai_core.cases.report_capture import is_result
 from medai_core.cases.report_facts import person
 from medai_core.errors import InputError, MedAIError, RefusedInput
 from medai_core.imaging.read import sniff, unpack, unreadable
@@ -39,6 +40,8 @@ class Found:
         As a DICOM file states it.
     study_uid, sop_uid : str or None
         Of a DICOM file.
+    result : bool
+        It says that it is a picture MedAI made, not one of a patient.
     """
 
     kind: str
@@ -51,6 +54,7 @@ class Found:
     identity: Identity | None = None
     study_uid: str | None = None
     sop_uid: str | None = None
+    result: bool = False
 
 
 def look_at(data: bytes) -> Found:
@@ -148,6 +152,7 @@ def _header(ds: Dataset) -> Found:
         ),
         study_uid=study,
         sop_uid=sop,
+        result=is_result(ds),
     )
 
 

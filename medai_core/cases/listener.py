@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from pydicom.dataset import Dataset
-from pydicom.filereader import read_partial
+from pydicom.filereader import read_dataset
 from pydicom.uid import (
     JPEG2000,
     ComputedRadiographyImageStorage,
@@ -50,6 +50,7 @@ from medai_core.errors import InputError, MedAIError, Message, NotAllowed, Unava
 from medai_core.settings import Peer, Settings
 
 if TYPE_CHECKING:
+    from pydicom.uid import UID
     from pynetdicom.events import Event
 
     from medai_core.cases.answers import Receipt
@@ -235,10 +236,9 @@ class Listener:
         uid = str(request.AffectedSOPInstanceUID)
         if not _UID.fullmatch(uid):
             return _failure(INVALID_INSTANCE, say("The SOP Instance UID is not made of digits and dots."))
-        data = event.encoded_dataset()
-        if _names_of(data) != (str(request.AffectedSOPClassUID), uid):
+        if _names_in(request.DataSet, event.context.transfer_syntax) != (str(request.AffectedSOPClassUID), uid):
             return _failure(OTHER_CLASS, say("The data set is of another class or instance than announced."))
-        receipt = self._workspace.receive(self._user, data, f"{uid}.dcm", source="c-store")
+        receipt = self._workspace.receive(self._user, event.encoded_dataset(), f"{uid}.dcm", source="c-store")
         return _answer(receipt)
 
 
@@ -271,24 +271,33 @@ def _plain(address: str) -> str:
 def _prepare(event: Event) -> None:
     """Close the connection on a PDU longer than was agreed: pynetdicom reads as much as is announced, up to 4 GB.
 
-    Asked before the association is negotiated, so that a stranger cannot fill the memory either.
+    Asked before the association is negotiated, so that a stranger cannot fill the memory either. What is agreed is read
+    in as few calls as it comes in, not 4 kB at a time: each call lets go of Python's lock and waits for it again.
     """
     event.assoc.dul.daemon = True  # an idle association does not keep the program from ending
     connection = event.assoc.dul.socket
-    receive = connection.recv
 
     def bounded(count: int) -> bytearray:
         if count > MAX_PDU_BYTES + _PDU_SLACK_BYTES:
             raise OSError("a PDU beyond the agreed length")
-        return receive(count)
+        data, read = bytearray(count), 0
+        while read < count and (more := connection.socket.recv_into(memoryview(data)[read:])):
+            read += more
+        return data[:read]
 
     connection.recv = bounded
 
 
-def _names_of(data: bytes) -> tuple[str, str]:
+def _names_in(encoded: io.BytesIO, syntax: UID) -> tuple[str, str]:
     """SOP Class and SOP Instance UID in a data set, without reading further."""
+    encoded.seek(0)
     try:
-        found = read_partial(io.BytesIO(data), lambda tag, vr, length: tag > _INSTANCE_UID)
+        found = read_dataset(
+            encoded,
+            syntax.is_implicit_VR,
+            syntax.is_little_endian,
+            stop_when=lambda tag, vr, length: tag > _INSTANCE_UID,
+        )
         return str(found.get("SOPClassUID", "")), str(found.get("SOPInstanceUID", ""))
     except Exception as error:
         # Bytes from the network through a parser that raises nearly anything on damage.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
@@ -12,6 +13,7 @@ from sqlalchemy.orm import Session
 from medai_core.cases.access import DEFAULT_GROUP, User
 from medai_core.cases.answers import Identity, Receipt
 from medai_core.cases.intake import Found, look_at, plain_name, words
+from medai_core.cases.returned import RESULT, made_here, returned
 from medai_core.cases.sameness import same_object
 from medai_core.cases.store import Store, new_id
 from medai_core.cases.tables import WAITING, CaseRow, ObjectRow, StudyRow, WordRow
@@ -44,10 +46,13 @@ def receive(
     try:
         found = look_at(data)
     except MedAIError as error:
-        return _refused(store, user, name, source, error.message)
+        return returned(store, user, data, name, source) or _refused(store, user, name, source, error.message)
+    if found.result:
+        return returned(store, user, data, name, source) or _refused(store, user, name, source, RESULT)
     sop = store.keys.blind("sop", found.sop_uid) if found.sop_uid else None
     file = _File(name, source, store.vault.put(data), sop, len(data))
     receipt = _filed(store, user, data, found, file, case_id, department)
+    store.arrived = time.monotonic()
     if receipt.status == "refused":
         store.remove_doomed()
     return receipt
@@ -62,6 +67,8 @@ def _filed(
         department = case.department if case else department
         if known := _known(session, department, file):
             return _again(store, session, user, known, file)
+        if found.sop_uid and (report := made_here(store, session, found.sop_uid)) is not None:
+            return _turned_away(store, session, user, report.study_id, file, OTHER_CONTENT)
         if not store.vault.holds(file.content):  # it was somebody else's a moment ago, and has just been forgotten
             store.vault.put(data)
         patient = patient_key(store, found)
@@ -69,8 +76,8 @@ def _filed(
             return _turned_away(store, session, user, case.id, file, OTHER_PATIENT)
         case = case or _case(store, session, department, patient, found)
         study = _study(store, session, case, found, file.name)
-        row = _object(store, session, study, found, file)
         _add_words(store, session, case, found)
+        row = _object(store, session, study, found, file)
         about = {"source": file.source, "kind": found.kind, "modality": found.modality}
         store.record(session, user, "received", row.id, **about, study=study.id, case=case.id)
         return Receipt("new", case.id, study.id, row.id, name=file.name)
@@ -209,7 +216,6 @@ def _object(store: Store, session: Session, study: StudyRow, found: Found, file:
         model_state=WAITING,
     )
     session.add(row)
-    session.flush()
     return row
 
 

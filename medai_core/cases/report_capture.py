@@ -89,6 +89,12 @@ def picture(facts: ReportFacts, source: Source | None = None) -> bytes:
     return to_bytes(dataset)
 
 
+def is_result(dataset: Dataset) -> bool:
+    """Whether a data set says that it is a report of MedAI's: a structured report, or a picture with the mark."""
+    ours = dataset.get("Manufacturer") == MANUFACTURER
+    return ours and (dataset.get("Modality") == "SR" or dataset.get("ImageComments") == MARK)
+
+
 # --------------------------------------------------------------------------------------------------- pixels
 
 
@@ -209,8 +215,7 @@ def _finish(facts: ReportFacts, dataset: Dataset, about: Dataset) -> None:
     dataset.DateOfSecondaryCapture, dataset.TimeOfSecondaryCapture = dataset.ContentDate, dataset.ContentTime
     dataset.SecondaryCaptureDeviceManufacturer = MANUFACTURER
     dataset.ConversionType = "WSD"
-    for keyword in ("IssuerOfPatientID", "PatientIdentityRemoved", "DeidentificationMethod", "BurnedInAnnotation",
-                    "LossyImageCompression", "LossyImageCompressionRatio",
+    for keyword in ("IssuerOfPatientID", "BurnedInAnnotation", "LossyImageCompression", "LossyImageCompressionRatio",
                     "LossyImageCompressionMethod"):  # fmt: skip
         if keyword in about:
             dataset[keyword] = about[keyword]

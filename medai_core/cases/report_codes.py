@@ -10,6 +10,7 @@ import hashlib
 import re
 from typing import NamedTuple
 
+from medai_core.cases.answers import Finding
 from medai_core.cases.report_answer import DEATH, Answer
 from medai_core.cases.report_facts import clean
 from medai_core.errors import Message, say
@@ -40,8 +41,13 @@ BY_LABEL = {
     "notumor": Coded("NOTUMOUR", PRIVATE, "No tumour seen"),
     "malignant": Coded("254837009", "SCT", "Malignant neoplasm of breast"),
     "benign": Coded("20376005", "SCT", "Benign neoplastic disease"),
+    "low_risk": Coded("LOWRISK", PRIVATE, "Low risk"),
+    "raised_risk": Coded("RAISEDRISK", PRIVATE, "Raised risk"),
+    "high_risk": Coded("HIGHRISK", PRIVATE, "High risk"),
+    "other_finding": Coded("OTHERFINDING", PRIVATE, "Other finding"),
     DEATH: Coded("122166", "DCM", "Death During This Admission"),
 }
+OTHER = "other_finding"
 
 PROCEDURES = {
     "chest_xray": Coded("399208008", "SCT", "Plain X-ray of chest"),
@@ -83,7 +89,11 @@ READ_FIRST = Coded("READFIRST", PRIVATE, "Read before the algorithm result was s
 YES = Coded("373066001", "SCT", "Yes")
 NO = Coded("373067005", "SCT", "No")
 
-_WORDS = {DEATH: say("Death in hospital"), "benign": say("Benign"), "malignant": say("Malignant")}
+_WORDS = {
+    DEATH: say("Death in hospital"), "benign": say("Benign"), "malignant": say("Malignant"),
+    "low_risk": say("Low risk"), "raised_risk": say("Raised risk"), "high_risk": say("High risk"),
+    OTHER: say("Other finding"),
+}  # fmt: skip
 
 
 def coded(label: str) -> Coded:
@@ -96,11 +106,21 @@ def coded(label: str) -> Coded:
     return Coded(value, PRIVATE, clean(label.replace("\\", "/"), 64) or value)
 
 
+def known(label: str) -> str:
+    """The label if it is one of those known here, else :data:`OTHER`: a reader's own words may hold a name."""
+    return label if label in BY_LABEL else OTHER
+
+
 def word(label: str) -> Message | str:
     """A label for people, to be translated."""
     from medai_core.imaging.report_text import LABELS
 
     return LABELS.get(label) or _WORDS.get(label) or clean(label)
+
+
+def told(finding: Finding) -> str:
+    """A further finding in English: what, where, how sure."""
+    return "; ".join(part for part in (coded(finding.label).meaning, finding.location, finding.confidence) if part)
 
 
 def review_code(agrees: bool | None) -> Coded:

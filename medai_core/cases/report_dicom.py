@@ -108,21 +108,18 @@ def evidence(facts: ReportFacts, source: Source) -> Dataset:
 def _patient_and_study(facts: ReportFacts, source: Source, found: Dataset) -> None:
     who = facts.identity
     found.SpecificCharacterSet = "ISO_IR 192"
-    found.PatientName = person_name(who.name if who else facts.pseudonym)
-    found.PatientID = long_string(who.id if who else facts.pseudonym)
+    found.PatientName = person_name(who.person_name if who else facts.pseudonym)
+    found.PatientID = long_string(who.patient_id if who else facts.pseudonym)
     found.PatientBirthDate = who.birth_date.strftime("%Y%m%d") if who and who.birth_date else ""
     found.PatientSex = who.sex if who and who.sex in ("F", "M", "O") else ""
-    found.AccessionNumber = long_string(who.accession, SHORT) if who else ""
+    found.AccessionNumber = long_string(facts.accession, SHORT) if who else ""
     found.StudyDate = facts.study_date.strftime("%Y%m%d") if facts.study_date else ""
     for keyword in _STUDY:
         if keyword not in found:
             setattr(found, keyword, "")
-        if who:
+        if who or keyword == "StudyTime":  # a time of day stays where days are moved
             _copy(source.header, found, keyword)
-    if who is None:
-        found.PatientIdentityRemoved = "YES"
-        found.DeidentificationMethod = "Written under a pseudonym, without identity"
-    elif who.issuer:
+    if who and who.issuer:
         found.IssuerOfPatientID = long_string(who.issuer)
 
 
@@ -172,6 +169,10 @@ def finished(facts: ReportFacts, dataset: Dataset) -> Dataset:
     for item in dataset.get("ContributingEquipmentSequence", ()):
         item.ContributionDateTime = facts.written.strftime("%Y%m%d%H%M%S")
     day, time = facts.written.strftime("%Y%m%d"), facts.written.strftime("%H%M%S")
+    if facts.identity is None:  # PS3.3 C.7.1.1 and C.12.1
+        dataset.PatientIdentityRemoved = "YES"
+        dataset.DeidentificationMethod = "Written under a pseudonym, without identity"
+        dataset.LongitudinalTemporalInformationModified = "MODIFIED" if facts.moved else "UNMODIFIED"
     for keyword in ("InstanceCreation", "Content", "Series"):
         setattr(dataset, f"{keyword}Date", day)
         setattr(dataset, f"{keyword}Time", time)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from medai_core.cases.answers import Finding, Identity
 from medai_core.cases.report_answer import Answer
 from medai_core.errors import InputError, Message, say
 
@@ -29,26 +30,6 @@ KINDS: dict[str, Message] = {"scan": say("Scan"), "stay": say("Intensive-care st
 
 
 @dataclass(frozen=True)
-class Identity:
-    """Who the patient is; given only to reports that may say so.
-
-    Attributes
-    ----------
-    name : str
-        A DICOM person name (``Family^Given``, groups separated by ``=``), or any other text.
-    sex : str
-        ``F``, ``M``, ``O``, or empty.
-    """
-
-    name: str
-    id: str
-    issuer: str = ""
-    birth_date: date | None = None
-    sex: str = ""
-    accession: str = ""
-
-
-@dataclass(frozen=True)
 class ReviewFacts:
     """What a person committed on a study.
 
@@ -57,7 +38,9 @@ class ReviewFacts:
     agrees : bool or None
         With the model's answer; None where there was none to compare with.
     findings : Mapping[str, str]
-        The reader's structured findings, by name.
+        What the reader says of it, by name.
+    also : tuple[Finding, ...]
+        Further findings.
     reader : str or None
         None where the report shall not name staff.
     first : bool
@@ -74,6 +57,12 @@ class ReviewFacts:
     reader: str | None = None
     first: bool = False
     seconds: float | None = None
+    also: tuple[Finding, ...] = ()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Of all findings, the main one first."""
+        return (self.label, *(one.label for one in self.also))
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,10 +113,14 @@ class ReportFacts:
         When the study came, and when this report is written, as they shall appear.
     study_uid : str
         Empty when the study was no DICOM.
+    accession : str
+        Told together with ``identity`` alone.
     reviews : tuple[ReviewFacts, ...]
         The oldest first; the last one counts.
     study_date : date or None
         Of the examination, as it shall appear; a report with identity takes it from the header.
+    moved : bool
+        The times were shifted.
     """
 
     kind: Kind
@@ -138,9 +131,11 @@ class ReportFacts:
     written: datetime
     study_uid: str = ""
     identity: Identity | None = None
+    accession: str = ""
     reviews: tuple[ReviewFacts, ...] = ()
     study_date: date | None = None
     description: str = ""
+    moved: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -188,11 +183,13 @@ class ReportFacts:
         return _valid(source.sop_uid) or self.uid("sop", self.study, source.digest)
 
     def shifted(self, by: timedelta) -> ReportFacts:
-        """The same facts with every time moved, as PS3.15's option to retain modified dates asks."""
+        """The same facts with every time of the patient's moved, as PS3.15's option to retain modified dates asks.
+
+        The time of writing stays: who gets the report knows it, and would know by how much the others were moved.
+        """
         reviews = tuple(replace(review, committed=review.committed + by) for review in self.reviews)
         day = None if self.study_date is None else self.study_date + by
-        arrived, written = self.arrived + by, self.written + by
-        return replace(self, arrived=arrived, written=written, reviews=reviews, study_date=day)
+        return replace(self, arrived=self.arrived + by, reviews=reviews, study_date=day, moved=True)
 
 
 def _valid(uid: str) -> str:

@@ -79,7 +79,7 @@ def _report(facts: ReportFacts, results: list[Resource]) -> Resource:
     if code:
         name["coding"] = [{"system": system, "code": code, "display": display}]
     category = {"coding": [{"system": f"{TERMS}/v2-0074", "code": "RAD", "display": "Radiology"}]}
-    concluded = [facts.review.label] if facts.review else [a.label for a in _answers(facts) if a.label]
+    concluded = facts.review.labels if facts.review else [a.label for a in _answers(facts) if a.label]
     return _resource(
         facts, "DiagnosticReport", "report",
         text=_narrative([*_sentences(facts), str(NOT_A_DEVICE)]),
@@ -105,13 +105,13 @@ def _patient(facts: ReportFacts) -> Resource:
         return _resource(facts, "Patient", "patient", identifier=[pseudonym])
     number = {
         "type": {"coding": [{"system": f"{TERMS}/v2-0203", "code": "MR", "display": "Medical record number"}]},
-        "value": _string(who.id),
+        "value": _string(who.patient_id),
         "assigner": {"display": _string(who.issuer)} if clean(who.issuer) else None,
     }
     return _resource(
         facts, "Patient", "patient",
-        identifier=[number] if clean(who.id) else None,
-        name=[name for group in who.name.split("=") if (name := _human_name(group))],
+        identifier=[number] if clean(who.patient_id) else None,
+        name=[name for group in who.person_name.split("=") if (name := _human_name(group))],
         gender=_GENDERS.get(who.sex),
         birthDate=who.birth_date.isoformat() if who.birth_date else None,
     )  # fmt: skip
@@ -174,8 +174,7 @@ def _reading(facts: ReportFacts, source: Source, number: int) -> Resource:
     value: Resource = {}
     components: list[Resource] = []
     if answer is not None and status == "read":
-        value = _value(answer)
-        components = _components(answer)
+        value, components = _value(answer), _components(answer)
     why = answer.reason or answer.code if answer is not None else "No algorithm has read this yet."
     absent = {"coding": [{"system": f"{TERMS}/data-absent-reason", "code": _NO_VALUE.get(status, "unknown")}],
               "text": _string(str(why) or "No reason was given")}  # fmt: skip
@@ -206,12 +205,9 @@ def _value(answer: Answer) -> Resource:
 
 
 def _components(answer: Answer) -> list[Resource]:
-    shares = [*answer.probabilities.items()]
-    if answer.finding and answer.finding_probability is not None and answer.finding not in answer.probabilities:
-        shares.append((answer.finding, answer.finding_probability))
     rows = [
         {"code": _concept(coded(label), f"Probability: {coded(label).meaning}"), "valueQuantity": _percent(share)}
-        for label, share in shares
+        for label, share in _outcomes(answer)
     ]
     rows += [{"code": _concept(codes.POSSIBLE, "Prediction set"), "valueCodeableConcept": _concept(coded(label))}
              for label in answer.prediction_set]  # fmt: skip
@@ -275,11 +271,14 @@ def _review(facts: ReportFacts, review: ReviewFacts, number: int) -> Resource:
         seconds = {"value": round(float(review.seconds), 1), "unit": "seconds", "system": UCUM, "code": "s"}
         components.append({"code": {"text": "Time to decision"}, "valueQuantity": seconds})
     components += [
+        {"code": {"text": "Further finding"}, "valueCodeableConcept": _concept(coded(one.label), codes.told(one))}
+        for one in review.also
+    ]
+    components += [
         {"code": {"text": named}, "valueString": value}
         for name, given in review.findings.items()
         if (named := _string(name)) and (value := _string(given))
     ]
-    reason = _string(review.reason)
     return _resource(
         facts, "Observation", f"review {number}",
         status="final",
@@ -288,7 +287,7 @@ def _review(facts: ReportFacts, review: ReviewFacts, number: int) -> Resource:
         effectiveDateTime=_instant(review.committed),
         performer=_by_reader(review),
         valueCodeableConcept=_concept(coded(review.label)),
-        note=[{"text": reason}] if reason else None,
+        note=[{"text": reason}] if (reason := _string(review.reason)) else None,
         derivedFrom=[_to(facts, "Observation", f"reading {k}") for k in range(len(facts.sources))],
         component=components,
     )  # fmt: skip
@@ -302,7 +301,8 @@ def _sentences(facts: ReportFacts) -> list[str]:
     found = []
     if facts.review is not None:
         verdict = codes.review_code(facts.review.agrees).meaning.lower()
-        found.append(f"Reader: {coded(facts.review.label).meaning} (algorithm result: {verdict}).")
+        named = ", ".join(coded(label).meaning for label in facts.review.labels)
+        found.append(f"Reader: {named} (algorithm result: {verdict}).")
     for number, source in enumerate(facts.sources, start=1):
         found.append(f"Algorithm, object {number}: {_said(source.answer)}")
     if facts.review is None:

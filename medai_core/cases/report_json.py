@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from medai_core import __version__
+from medai_core.cases.answers import Identity
 from medai_core.cases.report_answer import Answer, Estimate
 from medai_core.cases.report_codes import PRIVATE, Coded, coded, review_code, status_of
-from medai_core.cases.report_facts import Identity, ReportFacts, ReviewFacts, Source
+from medai_core.cases.report_facts import ReportFacts, ReviewFacts, Source
 from medai_core.errors import Message, say
 
 NOT_A_DEVICE = say("Not a medical device. For research and teaching; a qualified reader decides.")
-SCHEMA, SCHEMA_VERSION = "medai-case-report", 1
+SCHEMA, SCHEMA_VERSION = "medai-case-report", 2
 
 
 def as_json(facts: ReportFacts) -> dict[str, Any]:
@@ -34,7 +36,7 @@ def as_json(facts: ReportFacts) -> dict[str, Any]:
             "written": facts.written.isoformat(),
             "study_date": facts.study_date.isoformat() if facts.study_date else None,
             "study_uid": facts.study,
-            "patient": {"pseudonym": facts.pseudonym} if facts.identity is None else _identity(facts.identity),
+            "patient": {"pseudonym": facts.pseudonym} if facts.identity is None else _identity(facts, facts.identity),
             "identified": facts.identity is not None,
             "objects": [_source(facts, source) for source in facts.sources],
             "reviews": [_review(review) for review in facts.reviews],
@@ -42,9 +44,10 @@ def as_json(facts: ReportFacts) -> dict[str, Any]:
     )
 
 
-def _identity(who: Identity) -> dict[str, Any]:
+def _identity(facts: ReportFacts, who: Identity) -> dict[str, Any]:
     return {
-        "name": who.name, "id": who.id, "issuer": who.issuer, "sex": who.sex, "accession": who.accession,
+        "name": who.person_name, "id": who.patient_id, "issuer": who.issuer, "sex": who.sex,
+        "accession": facts.accession,
         "birth_date": who.birth_date.isoformat() if who.birth_date else None,
     }  # fmt: skip
 
@@ -100,6 +103,7 @@ def _review(review: ReviewFacts) -> dict[str, Any]:
         "agrees": review.agrees,
         "reason": review.reason,
         "findings": review.findings,
+        "also": [asdict(one) | {"label_code": _code(coded(one.label))} for one in review.also],
         "reader": review.reader,
         "committed": review.committed.isoformat(),
         "read_first": review.first,
@@ -175,6 +179,7 @@ _REVIEW = _object(
     agrees=_of("boolean", "null"),
     reason=_TEXT,
     findings={"type": "object", "additionalProperties": _TEXT},
+    also=_list(_object(label=_TEXT, location=_TEXT, confidence=_TEXT, label_code=_CODE)),
     reader=_TEXT_OR_NULL,
     committed=_TEXT,
     read_first=_of("boolean"),

@@ -18,9 +18,10 @@ from reportlab.lib.units import mm
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import BaseDocTemplate, Flowable, Frame, Image, PageTemplate, Spacer
 
+from medai_core.cases.answers import Finding, Identity
 from medai_core.cases.report_answer import Answer, Estimate
 from medai_core.cases.report_codes import status_of, word
-from medai_core.cases.report_facts import KINDS, Identity, ReportFacts, ReviewFacts, Source, person
+from medai_core.cases.report_facts import KINDS, ReportFacts, ReviewFacts, Source, person
 from medai_core.errors import Message, say
 from medai_core.imaging.report_pdf import (
     DISCLAIMER,
@@ -47,6 +48,8 @@ _NOT_READ = {
     "failed": say("Not read: the reading failed"),
     "waiting": say("No model has read this yet."),
 }
+_NAMES = {"location": say("Location"), "confidence": say("How sure"), "comment": say("Description")}
+_CONFIDENCE = {"low": say("Low"), "moderate": say("Moderate"), "high": say("High")}
 _SEXES = {"F": say("female"), "M": say("male"), "O": say("other")}
 
 
@@ -113,7 +116,7 @@ def _standing(page: PageText, facts: ReportFacts) -> list[Flowable]:
 
 def _about(page: PageText, facts: ReportFacts) -> list[Flowable]:
     who = facts.identity
-    rows = _who(page, who) if who else [(say("Patient, by pseudonym"), facts.pseudonym)]
+    rows = _who(page, facts, who) if who else [(say("Patient, by pseudonym"), facts.pseudonym)]
     rows += [
         (say("Kind of study"), page.plain(KINDS[facts.kind])),
         (say("Description"), facts.description),
@@ -126,13 +129,13 @@ def _about(page: PageText, facts: ReportFacts) -> list[Flowable]:
     return [rule(), bare_table(cells, [45 * mm, WIDTH - 45 * mm]), rule()]
 
 
-def _who(page: PageText, who: Identity) -> list[tuple[Message, str]]:
+def _who(page: PageText, facts: ReportFacts, who: Identity) -> list[tuple[Message, str]]:
     return [
-        (say("Patient"), person(who.name)),
-        (say("Patient number"), f"{who.id} ({who.issuer})" if who.issuer else who.id),
+        (say("Patient"), person(who.person_name)),
+        (say("Patient number"), f"{who.patient_id} ({who.issuer})" if who.issuer else who.patient_id),
         (say("Born"), who.birth_date.isoformat() if who.birth_date else ""),
         (say("Sex"), page.plain(_SEXES[who.sex]) if who.sex in _SEXES else ""),
-        (say("Accession number"), who.accession),
+        (say("Accession number"), facts.accession),
     ]
 
 
@@ -157,7 +160,9 @@ def _review(page: PageText, review: ReviewFacts, number: int) -> list[Flowable]:
     if review.reason:
         # Outside the message: a translator of messages translates their values too, and this is nobody's catalogue.
         lines.append(page.verbatim(f"{page.plain(say('Reason'))}: {review.reason}", limit=LONG_TEXT))
-    lines += [page.verbatim(f"• {name}: {value}", limit=LONG_TEXT) for name, value in _first(review.findings, FINDINGS)]
+    details = [_detail(page, name, value) for name, value in _first(review.findings, FINDINGS)]
+    details += [f"{page.plain(say('Also'))}: {_finding_beside(page, one)}" for one in review.also]
+    lines += [page.verbatim(f"• {detail}", limit=LONG_TEXT) for detail in details]
     if review.first:
         lines.append(page.text(say("Read before the model's answer was shown."), size=7, colour=MUTED))
     told = [_time(review.committed)]
@@ -166,6 +171,19 @@ def _review(page: PageText, review: ReviewFacts, number: int) -> list[Flowable]:
     if review.seconds is not None:
         told.append(page.plain(say("{seconds} seconds to the decision", seconds=round(review.seconds))))
     return [*lines, page.verbatim(" · ".join(told), size=7, colour=MUTED)]
+
+
+def _detail(page: PageText, name: str, value: str) -> str:
+    """Words of the form in the language of the page, a reader's own as they are."""
+    told = page.plain(_CONFIDENCE[value]) if name == "confidence" and value in _CONFIDENCE else value
+    return f"{page.plain(_NAMES[name]) if name in _NAMES else name}: {told}"
+
+
+def _finding_beside(page: PageText, finding: Finding) -> str:
+    details = {"location": finding.location, "confidence": finding.confidence}
+    return "; ".join(
+        [_word(page, finding.label), *(_detail(page, name, value) for name, value in details.items() if value)]
+    )
 
 
 def _first(findings: Any, count: int) -> list[tuple[str, str]]:

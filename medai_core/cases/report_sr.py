@@ -242,9 +242,11 @@ def _label_group(
 
 def _review_group(facts: ReportFacts, review: ReviewFacts, images: Sequence[Dataset], number: int) -> Group:
     evaluations = [(codes.REVIEW, codes.review_code(review.agrees)), (codes.CONCLUSION, coded(review.label)),
-                   (codes.READ_FIRST, codes.YES if review.first else codes.NO)]  # fmt: skip
+                   (codes.READ_FIRST, codes.YES if review.first else codes.NO),
+                   *((codes.FINDING, coded(one.label)) for one in review.also)]  # fmt: skip
     texts = [(codes.COMMENT, review.reason)] if review.reason else []
     texts += [(codes.FINDING, f"{name}: {value}") for name, value in review.findings.items()]
+    texts += [(codes.FINDING, told) for one in review.also if (told := codes.told(one)) != coded(one.label).meaning]
     group = _group(facts, f"Review {number} by a reader", [(image, None) for image in images],
                    finding_type=_sr_code(coded(review.label)),
                    qualitative_evaluations=_evaluations(evaluations))  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import timedelta
 
 from sqlalchemy import select
@@ -10,6 +11,7 @@ from sqlalchemy.orm import Session
 from medai_core.cases.access import User
 from medai_core.cases.answers import Presence, Review, ReviewInput
 from medai_core.cases.folder import look, review_of
+from medai_core.cases.report_codes import known
 from medai_core.cases.store import Store, new_id
 from medai_core.cases.tables import READY, ObjectRow, PresenceRow, ReadingRow, ReviewRow, StudyRow, UserRow
 from medai_core.errors import Conflict, InputError
@@ -17,7 +19,7 @@ from medai_core.errors import Conflict, InputError
 HERE = timedelta(seconds=30)
 LEFT = timedelta(minutes=2)
 """A study that was only opened is free again when nobody has been at its case for so long."""
-MAX_LABEL_CHARS, MAX_REASON_CHARS = 100, 10_000
+MAX_LABEL_CHARS, MAX_REASON_CHARS, MAX_ALSO = 100, 10_000, 20
 
 
 def opened(store: Store, user: User, study_id: str) -> None:
@@ -52,13 +54,14 @@ def review(store: Store, user: User, study_id: str, given: ReviewInput, version:
         study, now = _current(store, session, user, study_id, version), store.now()
         reading, seen = _answer(session, study_id), look(session, user, study_id)
         review_id = new_id()
-        body = {"findings": dict(given.findings), "reason": given.reason}
+        also = [asdict(one) for one in given.also]
+        body = {"label": given.label, "findings": dict(given.findings), "reason": given.reason, "also": also}
         row = ReviewRow(
             id=review_id,
             study_id=study_id,
             reader=user.subject,
             reader_name=user.name,
-            label=given.label,
+            label=known(given.label),
             body=store.keys.seal_json(body, f"review {review_id}"),
             agrees=given.agrees,
             first=given.first and seen.revealed is None,
@@ -152,9 +155,13 @@ def _current(store: Store, session: Session, user: User, study_id: str, version:
 
 
 def _check(given: ReviewInput) -> None:
-    if not given.label.strip() or len(given.label) > MAX_LABEL_CHARS:
-        raise InputError("`label` must have 1 to {most} characters, got {count}", most=MAX_LABEL_CHARS,
-                         count=len(given.label))  # fmt: skip
+    for label in (given.label, *(one.label for one in given.also)):
+        if not label.strip() or len(label) > MAX_LABEL_CHARS:
+            raise InputError("`label` must have 1 to {most} characters, got {count}", most=MAX_LABEL_CHARS,
+                             count=len(label))  # fmt: skip
+    if len(given.also) > MAX_ALSO:
+        raise InputError("`also` must name at most {most} further findings, got {count}", most=MAX_ALSO,
+                         count=len(given.also))  # fmt: skip
     if len(given.reason) > MAX_REASON_CHARS:
         raise InputError("`reason` must have at most {most} characters, got {count}", most=MAX_REASON_CHARS,
                          count=len(given.reason))  # fmt: skip

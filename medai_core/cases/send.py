@@ -9,9 +9,11 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from medai_core.cases.access import User
+from medai_core.cases.access import Action, User
 from medai_core.cases.dicomweb import Archive
-from medai_core.errors import InputError, Unavailable
+from medai_core.cases.receive import identity_of
+from medai_core.cases.tables import CaseRow
+from medai_core.errors import InputError, MedAIError, Unavailable
 from medai_core.settings import Peer, Settings
 
 if TYPE_CHECKING:
@@ -41,14 +43,18 @@ def destinations(settings: Settings) -> tuple[str, ...]:
     return (*peers, DICOMWEB) if settings.dicomweb_url else peers
 
 
-def send_report(workspace: Workspace, user: User, study_id: str, kind: str, destination: str) -> Sent:
-    """Make a report of a study and send it.
+def send_report(
+    workspace: Workspace, user: User, study_id: str, kind: str, destination: str, *, reveal: bool = True
+) -> Sent:
+    """Make a report of a study and send it; sent or not, it is an event.
 
     Parameters
     ----------
     kind : {"sr", "capture"}
     destination : str
         One of :func:`destinations`.
+    reveal : bool
+        As of :meth:`Workspace.export`.
 
     Returns
     -------
@@ -60,7 +66,8 @@ def send_report(workspace: Workspace, user: User, study_id: str, kind: str, dest
     NotAllowed
         If the user may not export what names the patient.
     InputError
-        If kind or destination is not among those above, or the PACS refuses the report.
+        If kind or destination is not among those above, the study names no patient under whom a PACS could file a
+        report, or the PACS refuses it.
     Unavailable
         If the PACS does not answer; the same can be asked again.
     """
@@ -73,11 +80,27 @@ def send_report(workspace: Workspace, user: User, study_id: str, kind: str, dest
                 allowed=", ".join(among) or "none",
                 value=repr(value),
             )
-    made = workspace.export(user, study_id, kind, identified=True)
-    uid = send_file(made.data, destination, workspace.store.settings)
+    with workspace.store.asked(user, Action.EXPORT_IDENTIFIED, study_id):
+        _require_patient(workspace, user, study_id)
+    made = workspace.export(user, study_id, kind, identified=True, reveal=reveal)
+    try:
+        uid = send_file(made.data, destination, workspace.store.settings)
+    except MedAIError as error:
+        about = {"kind": kind, "destination": destination, "why": type(error).__name__}
+        with workspace.store.writing() as session:
+            workspace.store.record(session, user, "report not sent", study_id, **about)
+        raise
     with workspace.store.writing() as session:
         workspace.store.record(session, user, "report sent", study_id, kind=kind, destination=destination)
     return Sent(destination, kind, uid)
+
+
+def _require_patient(workspace: Workspace, user: User, study_id: str) -> None:
+    with workspace.store.reading() as session:
+        study = workspace.store.study(session, user, study_id)
+        case = session.get_one(CaseRow, study.case_id)
+    if not identity_of(workspace.store, case).patient_id:
+        raise InputError("This study has no patient number, so a PACS could not file a report of it.")
 
 
 def send_file(data: bytes, destination: str, settings: Settings) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from medai_core.settings import Settings
 
 SEEN_EVERY = timedelta(minutes=5)
 _ID = re.compile(r"[0-9a-f]{32}")
+_LEDGER = select(LedgerRow).where(LedgerRow.id == 1).with_for_update()
 
 
 def new_id() -> str:
@@ -36,6 +38,11 @@ def utc_now() -> datetime:
 
 class Store:
     """One workspace: its database at the newest version, its vault and its keys.
+
+    Attributes
+    ----------
+    arrived : float
+        When the last file was received in this process, on the clock of `time.monotonic`.
 
     Raises
     ------
@@ -52,6 +59,7 @@ class Store:
         self.database.migrate()
         self.keys = self._keys()
         self.vault = Vault(settings.data_dir / "vault", self.keys)
+        self.arrived = -math.inf
         self._seen: dict[str, datetime] = {}
         self._lock = threading.Lock()
         self.remove_doomed()
@@ -84,7 +92,7 @@ class Store:
     def writing(self) -> Iterator[Session]:
         """A transaction that holds the ledger: writers take turns, so what one has looked up stays true."""
         with self.database.writing() as session:
-            session.get_one(LedgerRow, 1, with_for_update=True)
+            session.info["ledger"] = session.scalars(_LEDGER).one()  # held, or the session would ask for it again
             yield session
 
     def record(self, session: Session, user: User, action: str, object_id: str, **details: Any) -> None:

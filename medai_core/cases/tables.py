@@ -152,7 +152,7 @@ class ReadingRow(Base):
 
 
 class ReviewRow(Base):
-    """What a person committed; `body` is sealed: findings and reason are free text, which may hold a name."""
+    """What a person committed; `label` is one of the known ones. `body` is sealed: in free text may stand a name."""
 
     __tablename__ = "reviews"
 
@@ -171,7 +171,7 @@ class ReviewRow(Base):
 
 
 class ReportRow(Base):
-    """A report that was made of a study; `content` is its address in the vault."""
+    """A report that was made of a study; `content` is its address in the vault, `sop` the blind index of its UID."""
 
     __tablename__ = "reports"
 
@@ -180,6 +180,7 @@ class ReportRow(Base):
     kind: Mapped[str]
     mime: Mapped[str]
     content: Mapped[str] = mapped_column(index=True)
+    sop: Mapped[str | None] = mapped_column(index=True)
     identified: Mapped[bool]
     by: Mapped[str]
     at: Mapped[datetime]

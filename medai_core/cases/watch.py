@@ -241,7 +241,7 @@ def sentences(receipts: list[Receipt]) -> str:
 def _sentence(receipt: Receipt) -> Message:
     if receipt.status == "new":
         return say("Taken as case {case}.", case=receipt.case_id)
-    if receipt.status == "duplicate":
+    if receipt.status == "duplicate" and receipt.object_id:
         return say("Known already, as case {case}.", case=receipt.case_id)
     return receipt.reason or say("Refused.")
 

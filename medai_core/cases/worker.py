@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import select
@@ -31,6 +33,8 @@ LEASE = timedelta(seconds=60)
 BATCH, BATCH_BYTES = 16, 64_000_000
 ATTEMPTS = 3
 POLL_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 30.0
+QUIET_SECONDS, PATIENCE_SECONDS = 0.3, 5.0
+"""Reading begins when nothing has arrived for so long, or has gone on arriving for so long."""
 RELEASE_EVERY, TIDY_EVERY = timedelta(seconds=30), timedelta(hours=1)
 STOPPED_US = say("Reading this file stopped the program {attempts} times; it is not tried again.", attempts=ATTEMPTS)
 UNEXPECTED = say("The model failed on this file in a way nobody foresaw.")
@@ -107,6 +111,7 @@ class Worker:
         while not self._stop.is_set():
             try:
                 self._tend()
+                self._give_way()
                 wait = 0.0 if self.work() else POLL_SECONDS
             except MedAIError as error:  # the database is away, a model is not installed: later it may be there
                 wait = min(max(2 * wait, POLL_SECONDS), LONGEST_WAIT_SECONDS)
@@ -115,6 +120,13 @@ class Worker:
                 wait = LONGEST_WAIT_SECONDS
                 log.error("Reading waits %.0f s after a %s", wait, type(error).__name__)
             self._stop.wait(wait)
+
+    def _give_way(self) -> None:
+        """Wait while files arrive one after the other: their senders wait, and a network would take every core."""
+        until = time.monotonic() + PATIENCE_SECONDS
+        while (left := min(until, self.store.arrived + QUIET_SECONDS) - time.monotonic()) > 0:
+            if self._stop.wait(left):
+                return
 
     def _tend(self) -> None:
         now = self.store.now()
@@ -195,6 +207,7 @@ def claim(store: Store, count: int = BATCH, lease: timedelta = LEASE) -> list[Cl
             return []
     claims: list[Claim] = []
     with store.writing() as session:
+        studies = set()
         for row in session.scalars(
             select(ObjectRow).where(free).order_by(ObjectRow.arrived, ObjectRow.id).limit(count)
         ):
@@ -205,8 +218,9 @@ def claim(store: Store, count: int = BATCH, lease: timedelta = LEASE) -> list[Cl
             else:
                 row.model_state, row.claimed_until, row.attempts = RUNNING, now + lease, row.attempts + 1
                 claims.append(Claim(row.id, row.format, row.content, row.size_bytes, row.claimed_until))
-            session.flush()
-            follow(session, row.study_id)
+            studies.add(row.study_id)
+        for study_id in sorted(studies):
+            follow(session, study_id)
     return claims
 
 
@@ -216,6 +230,7 @@ def keep(store: Store, answers: Iterable[tuple[Claim, Answer]]) -> None:
     What was forgotten meanwhile, or claimed by another worker after the lease was over, is left as it is.
     """
     with store.writing() as session:
+        studies = set()
         for one, answer in answers:
             row = session.get(ObjectRow, one.object_id)
             if row is None or row.model_state != RUNNING or row.claimed_until != one.until:
@@ -226,11 +241,12 @@ def keep(store: Store, answers: Iterable[tuple[Claim, Answer]]) -> None:
                 row.reason = answer.to_dict()["reason"] or None
             else:
                 session.add(_reading(store, row, answer))
-            session.flush()
-            follow(session, row.study_id)
+            studies.add(row.study_id)
             about = {"study": row.study_id, "status": answer.status, "label": answer.label}
             about |= {"model": answer.model, "model_version": answer.version, "model_digest": answer.digest}
             store.record(session, SERVICE_USER, "failed" if failed else "read", row.id, **about)
+        for study_id in sorted(studies):
+            follow(session, study_id)
 
 
 def _reading(store: Store, row: ObjectRow, answer: Answer) -> ReadingRow:
@@ -254,13 +270,11 @@ def follow(session: Session, study_id: str) -> None:
     study = session.get_one(StudyRow, study_id)
     states = set(session.scalars(select(ObjectRow.model_state).where(ObjectRow.study_id == study_id).distinct()))
     study.model_state = next((state for state in (RUNNING, WAITING, READY) if state in states), FAILED)
-    newest: dict[str, ReadingRow] = {}
-    for reading in session.scalars(select(ReadingRow).where(ReadingRow.study_id == study_id).order_by(ReadingRow.at)):
-        newest[reading.object_id] = reading
-    answers = [reading for reading in newest.values() if reading.status == "read"]
-    most_urgent = max(answers, key=lambda reading: reading.urgency, default=None)
-    study.urgency = NOT_READ if most_urgent is None else most_urgent.urgency
-    study.label = most_urgent and most_urgent.label
+    columns = select(ReadingRow.object_id, ReadingRow.status, ReadingRow.urgency, ReadingRow.label)
+    readings = session.execute(columns.where(ReadingRow.study_id == study_id).order_by(ReadingRow.at))
+    newest = {object_id: rest for object_id, *rest in readings}
+    answers = [(urgency, label) for status, urgency, label in newest.values() if status == "read"]
+    study.urgency, study.label = max(answers, key=itemgetter(0), default=(NOT_READ, None))
     settle(session, study)
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy.orm import Session
 
 from medai_core.cases.access import Action, User, allowed
 from medai_core.cases.answers import NOBODY, SORTS, STATUSES, Filter, Page, Row
 from medai_core.cases.intake import words
 from medai_core.cases.receive import identity_of
 from medai_core.cases.store import Store
-from medai_core.cases.tables import NOT_READ, CaseRow, ReviewRow, StudyRow, WordRow
+from medai_core.cases.tables import NOT_READ, CaseRow, ReviewRow, StudyRow, UserRow, WordRow
 from medai_core.errors import InputError
 
 MAX_SIZE = 200
@@ -21,6 +24,13 @@ _COLUMNS: dict[str, Any] = {
     "status": StudyRow.status,
     "modality": StudyRow.modality,
 }
+
+
+@dataclass(frozen=True)
+class NamedRow(Row):
+    """A row that also says what its assignee is called."""
+
+    assignee_name: str | None = None
 
 
 def worklist(
@@ -45,8 +55,16 @@ def worklist(
         if not reveal:
             own = (ReviewRow.reader == user.subject) & ReviewRow.study_id.in_(shown)
             shown = set(session.scalars(select(ReviewRow.study_id).where(own)))
-        now = store.now()
-        return Page(tuple(_row(store, s, c, now, named, s.id in shown) for s, c in pairs), total, counts)
+        names, now = names_of(session, (study.assignee for study, _ in pairs)), store.now()
+        return Page(tuple(_row(store, s, c, now, named, s.id in shown, names) for s, c in pairs), total, counts)
+
+
+def names_of(session: Session, subjects: Iterable[str | None]) -> dict[str, str]:
+    """What users are called: by their names, who is not known by the part of the id before its provider."""
+    asked = {subject for subject in subjects if subject}
+    seen = session.execute(select(UserRow.subject, UserRow.name).where(UserRow.subject.in_(asked)))
+    known = {subject: name for subject, name in seen}
+    return {subject: known.get(subject) or subject.partition("@")[0] for subject in asked}
 
 
 def _check(wanted: Filter, sort: str, page: int, size: int) -> None:
@@ -92,17 +110,25 @@ def _order(sort: str, descending: bool) -> list[ColumnElement[Any]]:
     """Of equals, what has waited longest comes first."""
     if sort == "age":
         return [StudyRow.arrived.asc() if descending else StudyRow.arrived.desc(), StudyRow.id]
-    column = func.coalesce(StudyRow.assignee, NOBODY) if sort == "assignee" else _COLUMNS[sort]
+    column = _assigned_to() if sort == "assignee" else _COLUMNS[sort]
     return [column.desc() if descending else column.asc(), StudyRow.arrived, StudyRow.id]
 
 
-def _row(store: Store, study: StudyRow, case: CaseRow, now: datetime, named: bool, shown: bool) -> Row:
+def _assigned_to() -> ColumnElement[str]:
+    """The name a study is listed under when it is sorted by who it is assigned to, as in :func:`names_of`."""
+    name = select(func.nullif(UserRow.name, "")).where(UserRow.subject == StudyRow.assignee).scalar_subquery()
+    return func.coalesce(name, StudyRow.assignee, NOBODY)
+
+
+def _row(
+    store: Store, study: StudyRow, case: CaseRow, now: datetime, named: bool, shown: bool, names: dict[str, str]
+) -> NamedRow:
     description, patient = " ".join(filter(None, (study.modality, study.body_part))), case.pseudonym
     if named:
         description = study_details(store, study)["description"] or description
         identity = identity_of(store, case)
         patient = identity.name or identity.patient_id or patient
-    return Row(
+    return NamedRow(
         study_id=study.id,
         case_id=case.id,
         kind=study.kind,
@@ -115,6 +141,7 @@ def _row(store: Store, study: StudyRow, case: CaseRow, now: datetime, named: boo
         arrived=study.arrived,
         age_seconds=(now - study.arrived).total_seconds(),
         assignee=study.assignee,
+        assignee_name=names[study.assignee] if study.assignee else None,
         objects=study.objects,
         patient=patient,
         version=study.version,

@@ -19,7 +19,6 @@ from medai_core.cases import admin, exports, folder, reviews
 from medai_core.cases.access import Action, User, allowed
 from medai_core.cases.answers import (
     Case,
-    EventPage,
     Export,
     Filter,
     Overview,
@@ -28,12 +27,13 @@ from medai_core.cases.answers import (
     Receipt,
     Review,
     ReviewInput,
-    Verification,
 )
+from medai_core.cases.audit import EventPage, Verification
 from medai_core.cases.intake import parts
 from medai_core.cases.receive import receive
 from medai_core.cases.store import Store, utc_now
 from medai_core.cases.worklist import worklist
+from medai_core.errors import Message
 from medai_core.settings import Settings
 from medai_core.settings import settings as environment
 
@@ -233,21 +233,41 @@ class Workspace:
 
     # ------------------------------------------------------------------------------------------- leaving
 
-    def export(self, user: User, study_id: str, kind: str, *, identified: bool = False) -> Export:
+    def export(
+        self,
+        user: User,
+        study_id: str,
+        kind: str,
+        *,
+        identified: bool = False,
+        reveal: bool = True,
+        translate: Callable[[Message | str], str] = str,
+    ) -> Export:
         """A study as a file for others, de-identified unless asked otherwise; the report is kept.
 
         Parameters
         ----------
         kind : {"sr", "capture", "fhir", "pdf", "json", "dicom"}
+        reveal : bool
+            As for :meth:`case`: False refuses reports of a study that a model has read and the user has not reviewed.
+        translate : callable
+            Turns the sentences of the PDF into the language of its reader; the other kinds are in English.
+
+        Raises
+        ------
+        NotAllowed
+        NotFound
+        InputError
+            If there is no such kind, or it does not fit the study.
         """
         action = Action.EXPORT_IDENTIFIED if identified else Action.EXPORT
         with self.store.asked(user, action, study_id):
-            return exports.export(self.store, user, study_id, kind, identified)
+            return exports.export(self.store, user, study_id, kind, identified, reveal, translate)
 
-    def report(self, user: User, report_id: str) -> Export:
-        """A report that was made before, byte for byte."""
+    def report(self, user: User, report_id: str, *, reveal: bool = True) -> Export:
+        """A report that was made before, byte for byte; `reveal` as for :meth:`export`."""
         with self.store.asked(user, Action.EXPORT, report_id):
-            return exports.kept(self.store, user, report_id)
+            return exports.kept(self.store, user, report_id, reveal)
 
     def forget(self, user: User, case_id: str, reason: str = "request") -> None:
         """Remove all bytes and rows of a case; the events about it stay.

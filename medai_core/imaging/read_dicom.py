@@ -211,9 +211,15 @@ def _decode(ds: Dataset, frame: int, frames: int) -> NDArray[np.generic]:
 
 
 def _require_matching_codestream(ds: Dataset, frame: int, frames: int) -> None:
-    """Hold the size inside the compressed frame against the header: decoders allocate by the former."""
-    from pydicom.encaps import get_frame
+    """Hold the size inside the compressed frame against the header: decoders allocate by the former.
 
+    Run lengths hold no size, and any bytes, also those that begin a JPEG 2000 codestream.
+    """
+    from pydicom.encaps import get_frame
+    from pydicom.uid import RLELossless
+
+    if ds.file_meta.TransferSyntaxUID == RLELossless:
+        return
     stream = get_frame(ds.PixelData, frame, number_of_frames=frames)
     found = _codestream_size(stream)
     if found and found != (ds.Columns, ds.Rows, ds.SamplesPerPixel):
@@ -221,7 +227,7 @@ def _require_matching_codestream(ds: Dataset, frame: int, frames: int) -> None:
 
 
 def _codestream_size(stream: bytes) -> tuple[int, int, int] | None:
-    """Width, height and components of a JPEG, JPEG-LS or JPEG 2000 codestream; None for anything else (RLE)."""
+    """Width, height and components of a JPEG, JPEG-LS or JPEG 2000 codestream; None for anything else."""
 
     def number(at: int, length: int) -> int:
         return int.from_bytes(stream[at : at + length], "big")

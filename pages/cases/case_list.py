@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from medai_core.cases.access import Action, User, allowed
-from pages.ui import case_filters, case_kit, case_rows, case_upload
+from pages.ui import case_filters, case_kit, case_pacs, case_rows, case_upload
 from pages.ui.case_kit import STATUS_SIGNS, status_name
 from pages.ui.frame import bullets, page
 from pages.ui.language import _
@@ -33,11 +33,21 @@ def main() -> None:
 
 
 def adding(user: User) -> None:
-    """Show the upload box, folded away while nothing is going on in it."""
+    """Show where files are dropped and where the PACS is searched, folded away while nothing is going on there."""
     busy = case_upload.INTAKE in st.session_state
     # One key for each state: an expander keeps what the visitor did to it, also when it should open by itself.
     with st.expander(_("Add studies"), icon=":material/upload_file:", expanded=busy, key=f"case_adding_{busy}"):
-        case_upload.upload_box(user)
+        if busy:
+            case_upload.upload_box(user)
+            return
+        names = [_("Files"), _("From the PACS")]
+        before = names[case_pacs.FOUND in st.session_state]  # who fetched comes back to what was found
+        files, pacs = st.tabs(names, default=before, key="case_adding_tabs", on_change="rerun")
+        with files:
+            case_upload.upload_box(user)
+        if pacs.open:
+            with pacs:
+                case_pacs.search_box(user)
 
 
 def listing() -> None:

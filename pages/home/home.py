@@ -59,7 +59,7 @@ def tiles() -> None:
         Tile(SCAN_PAGE, "radiology", _("Read a scan"), _("Open a scan"),
              _("One file as it left the scanner: an answer with its uncertainty, heat maps that check themselves, "
                "a viewer, and a report.")),
-        Tile(WORKLIST_PAGE, "checklist", _("Many scans"), _("Start a worklist"),
+        Tile(WORKLIST_PAGE, "checklist", _("Many scans"), _("Open many scans"),
              _("Many files or a ZIP: a table sorted by urgency, which you can stop, filter, open and download.")),
     )  # fmt: skip
     care = (

@@ -16,7 +16,7 @@ from pages.ui.words import plain
 
 if TYPE_CHECKING:
     from medai_core.cases.access import User
-    from medai_core.cases.answers import Verification
+    from medai_core.cases.audit import Verification
 
 ROWS = 50
 PAGE, CHECKED = "audit_page", "audit_checked"
@@ -28,7 +28,10 @@ def action_names() -> dict[str, str]:
         "received": _("received"), "turned away": _("turned away"), "read": _("read by a model"),
         "failed": _("not readable"), "viewed": _("viewed"), "saw readings": _("saw readings"), "opened": _("opened"),
         "assigned": _("assigned"), "reviewed": _("reviewed"), "exported": _("exported"), "forgot": _("forgotten"),
-        "refused": _("refused to a user"), "verified audit": _("log checked"), "exported audit": _("log exported"),
+        "report sent": _("report sent to a PACS"), "report not sent": _("report not taken by a PACS"),
+        "pacs searched": _("PACS searched"), "report came back": _("own report came back"),
+        "refused": _("refused to a user"),
+        "verified audit": _("log checked"), "exported audit": _("log exported"),
     }  # fmt: skip
 
 

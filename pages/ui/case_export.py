@@ -9,7 +9,8 @@ import streamlit as st
 
 from medai_core.cases.access import Action, User, allowed
 from medai_core.errors import MedAIError
-from pages.ui.case_kit import moment, refused, workspace
+from pages.ui import case_send
+from pages.ui.case_kit import READ_FIRST, moment, refused, workspace
 from pages.ui.language import _, tell
 from pages.ui.words import plain
 
@@ -33,8 +34,8 @@ def kind_words(kind: str) -> tuple[str, str, str]:
     """Return name, icon and purpose of an export."""
     return {
         "pdf": (_("PDF report"), "picture_as_pdf", _("One document to read and to print.")),
-        "sr": (_("DICOM report (SR)"), "clinical_notes", _("Coded findings for an archive, by TID 1500.")),
-        "capture": (_("DICOM picture"), "image", _("The picture with the heat map, for an archive.")),
+        "sr": (case_send.report_name("sr"), "clinical_notes", _("Coded findings for an archive, by TID 1500.")),
+        "capture": (case_send.report_name("capture"), "image", _("The picture with the heat map, for an archive.")),
         "fhir": (_("FHIR bundle"), "share", _("DiagnosticReport, Observation and RiskAssessment, release 4.")),
         "json": (_("JSON report"), "data_object", _("The same to compute with.")),
         "dicom": (_("The files"), "folder_zip", _("As they arrived, without what identifies the patient.")),
@@ -60,6 +61,7 @@ def exports(study: Study, user: User) -> None:
         for column, kind in zip(st.columns(3), kinds[start : start + 3], strict=False):
             with column, st.container(border=True, height="stretch", vertical_alignment="distribute"):
                 offer(study, user, kind, identified)
+    case_send.send_panel(study, user)
     made_before(study)
 
 
@@ -81,7 +83,10 @@ def offer(study: Study, user: User, kind: str, identified: bool) -> None:
 def make(study: Study, user: User, kind: str, identified: bool, key: str) -> Made:
     """Make an export, or find out why it cannot be made."""
     try:
-        return Made(key, workspace().export(user, study.study_id, kind, identified=identified))
+        # Asked anew: a model may have read the study since the page was drawn.
+        reveal = not st.session_state.get(READ_FIRST)
+        made = workspace().export(user, study.study_id, kind, identified=identified, reveal=reveal, translate=tell)
+        return Made(key, made)
     except MedAIError as error:
         return Made(key, error=error)
 
@@ -110,7 +115,7 @@ def made_before(study: Study) -> None:
             _("When"): [moment(one.at) for one in reversed(study.reports)],
             _("Report"): [kind_words(one.kind)[0] for one in reversed(study.reports)],
             _("Identity"): [yes if one.identified else no for one in reversed(study.reports)],
-            _("By"): [one.by.partition("@")[0] for one in reversed(study.reports)],
+            _("By"): [one.by_name for one in reversed(study.reports)],
         },
         hide_index=True, key=f"case_reports_{study.study_id}", height=min(38 + 35 * len(study.reports), 220),
         alt=_("Reports made before"),

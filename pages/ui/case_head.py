@@ -16,6 +16,7 @@ from pages.ui.words import plain
 
 if TYPE_CHECKING:
     from medai_core.cases.answers import Case, Study
+    from medai_core.cases.folder import NamedStudy
 
 PRIOR, PRIOR_OF, WRITTEN = "case_prior", "case_prior_of", "case_written"
 NONE = ""
@@ -104,12 +105,12 @@ def selectors(case: Case, known: dict[str, Study]) -> None:
         )  # fmt: skip
 
 
-def standing(study: Study, user: User) -> None:
+def standing(study: NamedStudy, user: User) -> None:
     """Show where a study stands and to whom it is assigned, with the buttons that change that."""
     with st.container(horizontal=True, vertical_alignment="center", key=f"case_standing_{study.study_id[:8]}"):
         st.badge(status_name(study.status), color=STATUS_COLOURS[study.status], icon=_icon(study.status))
         arrived = age((workspace().store.now() - study.arrived).total_seconds())
-        assigned = plain(person(study.assignee, user))
+        assigned = plain(person(study.assignee, study.assignee_name, user))
         st.caption(
             _("Arrived {at} ({age}) · assigned to {who}").format(
                 at=case_kit.moment(study.arrived), age=arrived, who=f"**{assigned}**"

@@ -31,7 +31,8 @@ CSS = """<style>
 .medai-steps .when {opacity: .72; font-size: .84rem;}
 .medai-steps .free {opacity: .9; white-space: pre-wrap; overflow-wrap: anywhere;}
 .st-key-case_head h2 {padding-top: 0;}
-.st-key-worklist_box [data-testid="stElementToolbar"] {display: none;}
+.st-key-worklist_box [data-testid="stElementToolbar"],
+.st-key-pacs_box [data-testid="stElementToolbar"] {display: none;}
 .stHtml .medai-digest {font-family: monospace; font-size: .84rem; overflow-wrap: anywhere; margin: 0;}
 </style>"""
 
@@ -95,7 +96,7 @@ def kind_name(kind: str) -> str:
 def urgency_name(row: Row, withheld: bool) -> str:
     """Return the urgency in a word, or why there is none."""
     if row.urgency is None:
-        waits = {"waiting": _("Waits for the model"), "running": _("The model is reading"), "failed": _("Not readable")}
+        waits = {"waiting": _("Not read yet"), "running": _("With the model"), "failed": _("Not readable")}
         return waits.get(row.model_state) or (_("Withheld") if withheld else _("No reading"))
     if row.urgency >= HIGH:
         return _("High")
@@ -133,13 +134,11 @@ def zone() -> tzinfo:
         return UTC
 
 
-def person(subject: str | None, user: User, names: dict[str, str] | None = None) -> str:
-    """Return who somebody is for the reader: *You*, a name that is known, else the provider's own name for them."""
+def person(subject: str | None, name: str | None, user: User) -> str:
+    """Return who somebody is for the reader: *You*, *Nobody*, or their name."""
     if not subject:
         return _("Nobody")
-    if subject == user.subject:
-        return _("You")
-    return (names or {}).get(subject) or subject.partition("@")[0]
+    return _("You") if subject == user.subject else name or subject
 
 
 def study_title(study: Study) -> str:

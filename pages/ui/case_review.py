@@ -19,6 +19,7 @@ from pages.ui.words import label_name, plain
 if TYPE_CHECKING:
     from medai_core.cases.access import User
     from medai_core.cases.answers import ModelReading, Review, ReviewInput, Study
+    from medai_core.cases.folder import NamedStudy
 
 LABELS = {
     "scan": ("normal", "bacterial", "viral", "notumor", "glioma", "meningioma", "pituitary", "other_finding"),
@@ -93,7 +94,7 @@ def mine(study: Study, user: User) -> Review | None:
     return next((one for one in reversed(study.reviews) if one.reader == user.subject), None)
 
 
-def review_panel(study: Study, reading: ModelReading | None, user: User) -> None:
+def review_panel(study: NamedStudy, reading: ModelReading | None, user: User) -> None:
     """Show the form, or that this reader has committed."""
     at, last = desk(study), mine(study, user)
     if not begun(study):
@@ -231,7 +232,7 @@ def discard(study: Study) -> None:
         st.session_state[key(study, name)] = "" if name in ("location", "comment", "reason") else None
 
 
-def conflict(study: Study, at: Desk, user: User) -> None:
+def conflict(study: NamedStudy, at: Desk, user: User) -> None:
     """Show what was committed meanwhile beside what is typed; nothing of either is lost."""
     st.warning(
         _("This study was changed while you were writing. Nothing was overwritten, and nothing of yours is lost."),
@@ -245,7 +246,7 @@ def conflict(study: Study, at: Desk, user: User) -> None:
             st.html(f'<ol class="medai-steps">{review_item(one, user)}</ol>')
         if not later:
             words = _("It was assigned, or got a file: it is now assigned to {who} and holds {n} files.")
-            assigned = plain(person(study.assignee, user))
+            assigned = plain(person(study.assignee, study.assignee_name, user))
             st.write(words.format(who=f"**{assigned}**", n=len(study.objects)))
     with yours, st.container(border=True, height="stretch"):
         st.markdown(f"**{_('Yours, not committed yet')}**")

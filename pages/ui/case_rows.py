@@ -12,7 +12,7 @@ from pages.ui.language import _
 
 if TYPE_CHECKING:
     from medai_core.cases.access import User
-    from medai_core.cases.answers import Row
+    from medai_core.cases.worklist import NamedRow
 
 TABLE, CLICK, HERE = "worklist_table", "worklist_click", "▶"
 BOX = "worklist_box"
@@ -22,7 +22,7 @@ GO = "worklist_go"
 ROW_PX = 40
 
 
-def show_rows(rows: Sequence[Row], user: User, withheld: bool) -> None:
+def show_rows(rows: Sequence[NamedRow], user: User, withheld: bool) -> None:
     """Show a page of the worklist with its keys."""
     st.session_state[SHOWN] = [(row.study_id, row.case_id) for row in rows]
     keys(rows)
@@ -34,7 +34,7 @@ def show_rows(rows: Sequence[Row], user: User, withheld: bool) -> None:
         )  # fmt: skip
 
 
-def keys(rows: Sequence[Row]) -> None:
+def keys(rows: Sequence[NamedRow]) -> None:
     """Show what walks through the rows by keyboard, and what is chosen."""
     place = _place()
     with st.container(horizontal=True, vertical_alignment="center", key="worklist_keys"):
@@ -94,7 +94,7 @@ def _clicked() -> None:
         st.session_state[CHOSEN] = shown[row][0]
 
 
-def _cells(rows: Sequence[Row], user: User, withheld: bool) -> dict[str, list[object]]:
+def _cells(rows: Sequence[NamedRow], user: User, withheld: bool) -> dict[str, list[object]]:
     place = _place()
     return {
         "here": [HERE if k == place else "" for k in range(len(rows))],
@@ -106,7 +106,7 @@ def _cells(rows: Sequence[Row], user: User, withheld: bool) -> dict[str, list[ob
         "modality": [row.modality for row in rows],
         "status": [f"{STATUS_SIGNS[row.status]} {status_name(row.status)}" for row in rows],
         "age": [age(row.age_seconds) for row in rows],
-        "assignee": [person(row.assignee, user) if row.assignee else "–" for row in rows],
+        "assignee": [person(row.assignee, row.assignee_name, user) if row.assignee else "–" for row in rows],
         "files": [row.objects for row in rows],
     }
 
@@ -120,9 +120,9 @@ def _columns() -> dict[str, object]:
             _("Urgency"), min_value=0, max_value=1, format="%.2f", width=100,
             help=_("Probability of the finding by the model; at least 0.50 where a person should look in any case."),
         ),
-        "word": column.TextColumn("", width=70),
+        "word": column.TextColumn("", width=98),
         "patient": column.TextColumn(_("Patient"), width=118),
-        "study": column.TextColumn(_("Study"), width=158),
+        "study": column.TextColumn(_("Study"), width=130),
         "modality": column.TextColumn(_("Modality"), width=70),
         "status": column.TextColumn(_("Status"), width=98),
         "age": column.TextColumn(_("Waiting"), width=62),

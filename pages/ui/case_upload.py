@@ -16,6 +16,7 @@ from pages.ui.language import _, tell
 from pages.ui.queue import Upload
 from pages.ui.samples import samples
 from pages.ui.signin import current_user
+from pages.ui.uploads import take
 
 if TYPE_CHECKING:
     from medai_core.cases.access import User
@@ -100,7 +101,7 @@ def upload_box(user: User, *, case_id: str | None = None) -> None:
     elif intake.state == "away":
         refused(intake.away)
         with st.container(horizontal=True):
-            st.button(_("Send again"), icon=":material/refresh:", on_click=intake.again, key="case_upload_again")
+            st.button(_("Try again"), icon=":material/refresh:", on_click=intake.again, key="case_upload_again")
             st.button(_("Give up"), icon=":material/close:", on_click=done, key="case_upload_give_up")
     else:
         _receipts(intake)
@@ -134,14 +135,19 @@ def _ask(user: User, case_id: str | None) -> None:
         )
     )
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        group = None
-        if case_id is None and len(user.groups) > 1:
-            group = st.selectbox(_("Department"), sorted(user.groups), key="case_upload_group", width=220)
+        group = department(user, "case_upload_group") if case_id is None else None
         st.button(
             _("Add {n} files").format(n=len(files)) if files else _("Add the files"), type="primary",
             icon=":material/add:", disabled=not files, key="case_upload_start",
-            on_click=lambda: start([Upload(file.name, file.getvalue()) for file in files], group, case_id),
+            on_click=lambda: start(take(files), group, case_id),
         )  # fmt: skip
+
+
+def department(user: User, key: str) -> str | None:
+    """Ask for which department files are, where the visitor has several."""
+    if len(user.groups) < 2:
+        return None
+    return st.selectbox(_("Department"), sorted(user.groups), key=key, width=220)
 
 
 def _taking(intake: Intake) -> None:

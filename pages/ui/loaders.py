@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import gc
 import logging
+import sys
+import threading
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from medai_core.imaging.reading import Reading
 
 READING_MODELS = ("chest_xray", "brain_mri")
+SETTLE_SECONDS = 900.0
 KEEP = {"ttl": "2h", "scope": "session", "show_spinner": False}
 log = logging.getLogger(__name__)
 
@@ -49,8 +53,11 @@ def load() -> ScanReader:
         If a bundle is not usable, or, with the reason in the log, if anything else went wrong.
     """
     try:
+        from medai_core import runtime
         from medai_core.imaging.reader import load_reader
 
+        runtime.configure()
+        keep_keras()
         found = load_reader(whole=False)
         settle()
         return found
@@ -61,14 +68,40 @@ def load() -> ScanReader:
         raise ArtifactError("The models could not be loaded; the log of the server says why.") from error
 
 
+def keep_keras() -> None:
+    """Keep Streamlit from clearing what Keras holds for all threads.
+
+    It does so after every run of a page, whatever other visitors compute or load just then, drops the compiled kernels,
+    and collects garbage once more.
+    """
+    import keras
+
+    keras.backend.clear_session = lambda free_memory=True: None
+
+
 def settle() -> None:
-    """Take what was loaded out of garbage collection.
+    """Take what was loaded out of garbage collection; what was taken out before and is not needed any more, goes.
 
     Streamlit collects after every run of a page; to walk through TensorFlow's half a million objects takes a fifth of
     a second each time, in which nothing else runs.
     """
-    gc.collect()
-    gc.freeze()
+    global _settled
+    with _settling:
+        gc.unfreeze()
+        gc.collect()
+        gc.freeze()
+        _settled = len(sys.modules), time.monotonic()
+
+
+_settling = threading.Lock()
+_settled = 0, 0.0
+
+
+def tidy() -> None:
+    """Settle again after a page has loaded more libraries, which stay, and now and then: visitors leave."""
+    modules, at = _settled
+    if loading().warmed.done() and (len(sys.modules) > modules or time.monotonic() - at > SETTLE_SECONDS):
+        settle()
 
 
 def warm(ready: ScanReader) -> None:

@@ -71,7 +71,8 @@ def open_own(uploads: Sequence[Upload], wanted: int, labels: Sequence[str], seed
     left_out = Counter(found for found in first.values() if isinstance(found, str))
     if len(usable) < wanted:
         raise InputError(
-            "The test needs {wanted} of your images; {usable} of the {n} files can be used.",
+            "The test needs {wanted} of your images; {usable} of the {n} files can be used. Add images, or choose "
+            "fewer to judge.",
             wanted=wanted, usable=len(usable), n=len(order),
         )  # fmt: skip
     return Opened(tuple(first[place] for place in usable[:wanted]), left_out["unreadable"], left_out["synthetic"])

@@ -148,12 +148,12 @@ def restored(
     return ready.inpaint(before, region.mask(*before.shape))
 
 
-def before_after(found: Restored) -> None:
-    """Show before, after and difference beside each other."""
+def before_after(found: Restored, noisy: bool) -> None:
+    """Show before, with noise added where ``noisy``, after and difference beside each other."""
     change = found.difference
     colours, scale = difference_colours(change)
     shown = (
-        (found.before, _("Before")),
+        (found.before, _("Before, with the noise added") if noisy else _("Before")),
         (marked(found.after), _("After: partly invented")),
         (colours, _("Difference")),
     )

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import streamlit as st
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from pages.ui.queue import Upload
 
 if TYPE_CHECKING:
+    from streamlit.runtime.uploaded_file_manager import UploadedFile
+
     from medai_core.imaging.read import Scan
     from medai_core.imaging.reading import Reading
 
@@ -91,3 +98,17 @@ def let_go() -> None:
 def uploader_key(name: str) -> str:
     """Return a widget key that changes when the file is let go, which empties the uploader."""
     return f"{name}_{st.session_state.get(ROUND, 0)}"
+
+
+def take(files: Sequence[UploadedFile]) -> list[Upload]:
+    """Return what was dropped into an uploader, and drop Streamlit's own copies.
+
+    It would keep them as long as the page is open in the browser, also when the uploader is empty again: at a desk
+    where studies are added all day, all of them.
+    """
+    here = get_script_run_ctx()
+    taken = [Upload(file.name, file.getvalue()) for file in files]
+    if here is not None and isinstance(here.uploaded_file_mgr, MemoryUploadedFileManager):
+        for file in files:
+            here.uploaded_file_mgr.remove_file(here.session_id, file.file_id)
+    return taken

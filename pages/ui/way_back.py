@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
@@ -12,6 +13,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 LOGIN, LOGOUT, CALLBACK = "/auth/login", "/auth/logout", "/oauth2callback"
+STOP = re.compile(rf"(?:/[\w.~-]+)*({LOGIN}|{LOGOUT}|{CALLBACK})", re.ASCII)
+"""What stands before a stop goes back into an address and a cookie: `//elsewhere.example` must not."""
 OUTCOME = "sign_in"
 COOKIE = "medai_way_back"
 COOKIE_SECONDS = 900
@@ -21,7 +24,8 @@ USER_COOKIE = b"_streamlit_user="
 
 def end_of(path: str) -> str | None:
     """Return which stop on the way a path is; none for every other path."""
-    return next((end for end in (LOGIN, LOGOUT, CALLBACK) if path.endswith(end)), None)
+    found = STOP.fullmatch(path)
+    return found[1] if found else None
 
 
 class WayBack:

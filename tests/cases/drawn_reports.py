@@ -13,15 +13,16 @@ import numpy as np
 import pytest
 from pydicom import Dataset
 
+from medai_core.cases.answers import Finding, Identity
 from medai_core.cases.report_answer import DEATH, RISK, Answer, Estimate
-from medai_core.cases.report_facts import Identity, ReportFacts, ReviewFacts, Source
+from medai_core.cases.report_facts import ReportFacts, ReviewFacts, Source
 from medai_core.errors import say
 
 KEY = b"a key of the tests"
 ARRIVED, WRITTEN = datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC), datetime(2024, 1, 2, 4, 0, 0, tzinfo=UTC)
 COMMITTED = datetime(2024, 1, 2, 3, 9, 5, tzinfo=UTC)
 FAMILY, NUMBER, REFERRER = "Findmenowhere", "MRN-777123", "Sendernowhere"
-WHO = Identity(f"{FAMILY}^Jane=王^小东", NUMBER, "City Hospital", date(1970, 5, 6), "F", "ACC-9")
+WHO = Identity(f"{FAMILY}, Jane", NUMBER, "City Hospital", date(1970, 5, 6), "F", f"{FAMILY}^Jane=王^小东")
 DX, MR, SC = "1.2.840.10008.5.1.4.1.1.1.1", "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.7"
 
 READ = Answer(
@@ -51,8 +52,9 @@ ROW = Answer(
 )  # fmt: skip
 AGREES = ReviewFacts("bacterial", COMMITTED, True, "Consolidation on the right", reader="Lesser^Rita", seconds=41.6)
 OVERRULES = ReviewFacts(
-    "viral", COMMITTED, False, "Both lungs, no lobar consolidation", {"side": "both"}, "Lesser^Rita", True, 63.2
-)
+    "viral", COMMITTED, False, "Both lungs, no lobar consolidation", {"side": "both"}, "Lesser^Rita", True, 63.2,
+    (Finding("pneumonia", "left lower zone", "moderate"), Finding("old rib fracture")),
+)  # fmt: skip
 
 
 def header(**tags: Any) -> Dataset:
@@ -91,7 +93,7 @@ def upload(answer: Answer | None = READ) -> Source:
 def facts(*sources: Source, **changed: Any) -> ReportFacts:
     given: dict[str, Any] = {
         "kind": "scan", "key": KEY, "pseudonym": "P-1234", "arrived": ARRIVED, "written": WRITTEN,
-        "study_uid": "1.2.826.0.1.2" if not sources or sources[0].sop_uid else "",
+        "study_uid": "1.2.826.0.1.2" if not sources or sources[0].sop_uid else "", "accession": "ACC-9",
     }  # fmt: skip
     return ReportFacts(sources=sources or (scan(),), **(given | changed))
 

@@ -15,16 +15,22 @@ from pathlib import Path
 import pytest
 from drawn_dicom import draw, encoded, free_port, settings_at, workspace_at
 from pynetdicom import AE, evt
+from quick_reader import QuickReader
 
 from medai_core.cases import dicomweb, send
 from medai_core.cases.access import LOCAL, Role, User
-from medai_core.cases.dicomweb import Archive, Query, fetch_study, find_studies
+from medai_core.cases.dicomweb import Archive, Query, fetch_study, find_studies, name_pattern
 from medai_core.cases.send import DICOMWEB, destinations, send_file, send_report
+from medai_core.cases.worker import Worker
 from medai_core.cases.workspace import Workspace
 from medai_core.errors import InputError, NotAllowed, Unavailable
 
 RESEARCHER = User("r", "R", frozenset({Role.RESEARCHER}))
-STUDY = {"0020000D": {"vr": "UI", "Value": ["1.2.3"]}, "00100010": {"vr": "PN", "Value": [{"Alphabetic": "Doe^<b>"}]}}
+STUDY = {
+    "0020000D": {"vr": "UI", "Value": ["1.2.3"]},
+    "00100010": {"vr": "PN", "Value": [{"Alphabetic": "Doe^<b>"}]},
+    "00100020": {"vr": "LO", "Value": ["P 1"]},
+}
 
 
 class Pacs:
@@ -79,8 +85,62 @@ def test_a_query_names_what_is_looked_for_and_signs_in(workspace, pacs):
     (study,) = find_studies(workspace, LOCAL, Query(patient_id="P 1", study_date="20240101-20240201"))
     assert (study.study_uid, study.patient_name, study.instances) == ("1.2.3", "Doe^<b>", 0)
     path, authorization = pacs.asked[0]
-    assert "PatientID=P" in path and "StudyDate=20240101-20240201" in path and "PatientName" not in path
+    assert "PatientID=P?1&" in path and "StudyDate=20240101-20240201" in path and "PatientName" not in path
     assert authorization == "Basic " + base64.b64encode(b"reader:se@cret").decode()
+
+
+@pytest.mark.parametrize(
+    ("typed", "pattern", "sent"),
+    [
+        ("Doe", "Doe*", "Doe*"),
+        (" Doe , Jane ", "Doe^Jane*", "Doe?Jane*"),
+        ("D?e^*", "D?e^*", "D?e?*"),
+        ("王小东", "王小东*", "**"),
+        ("a&b=c/../%2A", "a&b=c/../%2A*", "a?b?c?..??2A*"),
+        ("", "", ""),
+    ],
+)
+def test_a_name_is_sent_without_anything_to_decode(workspace, pacs, typed, pattern, sent):
+    assert name_pattern(typed) == pattern
+    find_studies(workspace, LOCAL, Query(patient_name=pattern, modality="DX"))
+    assert pacs.asked[0][0].partition("PatientName=")[2].partition("&")[0] == sent
+
+
+def test_what_was_asked_in_other_words_is_narrowed_again(workspace, pacs):
+    names = ("Doe^Jane", "DOE^JANE M", "Doe Janet", "Wang=王^小东", "Roe^Jane")
+    pacs.body = json.dumps([STUDY | {"00100010": {"vr": "PN", "Value": [_group(name)]}} for name in names]).encode()
+    found = {asked: find_studies(workspace, LOCAL, Query(patient_name=asked)) for asked in ("doe^jane*", "王*", "X*")}
+    shown = {asked: [study.patient_name for study in studies] for asked, studies in found.items()}
+    assert shown["doe^jane*"] == ["Doe^Jane", "DOE^JANE M"] and shown["王*"] == ["Wang=王^小东"]
+    assert len(shown["X*"]) == len(names), "asked as it is, the PACS decides"
+
+
+def _group(name: str) -> dict[str, str]:
+    return dict(zip(("Alphabetic", "Ideographic"), name.split("="), strict=False))
+
+
+def test_a_search_for_nothing_is_none(workspace, pacs):
+    with pytest.raises(InputError, match="what to look for"):
+        find_studies(workspace, LOCAL, Query())
+    assert not pacs.asked
+
+
+def test_the_newest_comes_first_and_what_is_here_is_marked_for_its_department_alone(workspace, pacs):
+    here = draw(1)
+    workspace.receive(LOCAL, encoded(here), "1.dcm")
+    uids = (("1.2.3", "20200101"), (str(here.StudyInstanceUID), "20240101"), ("1.2.4", "20220101"))
+    pacs.body = json.dumps(
+        [STUDY | {"0020000D": _value("UI", uid), "00080020": _value("DA", day)} for uid, day in uids]
+    ).encode()
+    found = find_studies(workspace, LOCAL, Query(modality="DX"))
+    assert [study.study_date for study in found] == ["20240101", "20220101", "20200101"]
+    assert [study.here for study in found] == [True, False, False]
+    elsewhere = User("e", "E", frozenset({Role.READER}), frozenset({"elsewhere"}))
+    assert not any(study.here for study in find_studies(workspace, elsewhere, Query(modality="DX")))
+
+
+def _value(vr: str, value: str) -> dict[str, object]:
+    return {"vr": vr, "Value": [value]}
 
 
 def test_a_search_is_an_event_without_what_was_asked(workspace, pacs):
@@ -91,7 +151,7 @@ def test_a_search_is_an_event_without_what_was_asked(workspace, pacs):
 
 
 @pytest.mark.parametrize(
-    "ask", [lambda w: find_studies(w, RESEARCHER, Query()), lambda w: fetch_study(w, RESEARCHER, "1")]
+    "ask", [lambda w: find_studies(w, RESEARCHER, Query()), lambda w: list(fetch_study(w, RESEARCHER, "1"))]
 )
 def test_who_may_not_see_identities_does_not_reach_the_pacs(workspace, pacs, ask):
     with pytest.raises(NotAllowed):
@@ -130,7 +190,7 @@ def test_a_study_is_fetched_object_by_object(workspace, pacs):
         'multipart/related; type="application/dicom"; boundary=x',
         multipart(encoded(first), encoded(second)),
     )
-    receipts = fetch_study(workspace, LOCAL, first.StudyInstanceUID)
+    receipts = list(fetch_study(workspace, LOCAL, first.StudyInstanceUID))
     assert [receipt.status for receipt in receipts] == ["new", "new"]
     (row,) = workspace.worklist(LOCAL).rows
     assert row.objects == 2
@@ -141,14 +201,14 @@ def test_an_answer_cut_off_in_the_middle_keeps_what_came_before(workspace, pacs)
     pacs.kind = 'multipart/related; type="application/dicom"; boundary=x'
     pacs.body = multipart(encoded(draw(1)), b"no DICOM at all")
     with pytest.raises(Unavailable):
-        fetch_study(workspace, LOCAL, "1.2.3")
+        list(fetch_study(workspace, LOCAL, "1.2.3"))
     assert workspace.worklist(LOCAL).total == 1
 
 
 @pytest.mark.parametrize("uid", ["", "../../instances", "1.2/series", "1.2?x=1"])
 def test_a_uid_that_is_a_path_is_refused(workspace, pacs, uid):
     with pytest.raises(InputError, match="digits and dots"):
-        fetch_study(workspace, LOCAL, uid)
+        list(fetch_study(workspace, LOCAL, uid))
     assert not pacs.asked
 
 
@@ -242,6 +302,44 @@ def test_who_may_not_export_identities_sends_nothing(workspace, monkeypatch):
     with pytest.raises(NotAllowed):
         send_report(workspace, RESEARCHER, "0" * 32, "sr", "SCANNER")
     assert not sent
+
+
+def read_study(workspace, **tags):
+    """A study that a model has read."""
+    receipt = workspace.receive(LOCAL, encoded(draw(1, **tags)), "1.dcm")
+    worker = Worker(workspace, QuickReader)
+    while worker.work():
+        pass
+    return receipt
+
+
+def test_a_report_that_was_not_taken_is_an_event_and_can_be_sent_again(workspace, pacs):
+    receipt = read_study(workspace)
+    pacs.status = 503
+    with pytest.raises(Unavailable, match="503"):
+        send_report(workspace, LOCAL, receipt.study_id, "sr", DICOMWEB)
+    (event,) = workspace.events(LOCAL, action="report not sent").events
+    assert event.object == receipt.study_id
+    assert dict(event.details) == {"kind": "sr", "destination": DICOMWEB, "why": "Unavailable"}
+    pacs.status, pacs.body = 200, b"{}"
+    sent = send_report(workspace, LOCAL, receipt.study_id, "sr", DICOMWEB)
+    assert sent.destination == DICOMWEB and workspace.events(LOCAL, action="report sent").total == 1
+    reports = workspace.case(LOCAL, receipt.case_id).studies[0].reports
+    assert [(report.kind, report.identified) for report in reports] == [("sr", True)] * 2
+
+
+def test_a_study_without_a_patient_number_is_not_sent(workspace, pacs):
+    receipt = read_study(workspace, PatientID="")
+    with pytest.raises(InputError, match="no patient number"):
+        send_report(workspace, LOCAL, receipt.study_id, "sr", DICOMWEB)
+    assert not pacs.asked and not workspace.case(LOCAL, receipt.case_id).studies[0].reports
+
+
+def test_in_read_first_mode_the_model_s_answer_is_not_sent_either(workspace, pacs):
+    receipt = read_study(workspace)
+    with pytest.raises(NotAllowed, match="your own reading"):
+        send_report(workspace, LOCAL, receipt.study_id, "sr", DICOMWEB, reveal=False)
+    assert not pacs.asked
 
 
 def test_texts_of_the_pacs_are_one_printable_line():

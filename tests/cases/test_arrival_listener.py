@@ -365,9 +365,9 @@ def test_nothing_of_a_patient_is_logged(workspace, listener, caplog):
 # ------------------------------------------------------------------------------------------------------ many
 
 
-@pytest.mark.parametrize("associations", [1, 4])
-def test_many_files_arrive_without_a_loss(workspace, listener, associations):
-    files = [draw(seed, side=32) for seed in range(24)]
+@pytest.mark.parametrize(("associations", "count"), [(1, 60), (4, 24)])
+def test_many_files_arrive_without_a_loss(workspace, listener, associations, count):
+    files = [draw(seed, side=32) for seed in range(count)]
     answers: list[int] = []
 
     def send(part: list[Dataset]) -> None:

@@ -20,7 +20,7 @@ from running_orthanc import AET, Orthanc, absent, running
 from medai_core import registry
 from medai_core.cases.access import LOCAL
 from medai_core.cases.answers import Row
-from medai_core.cases.dicomweb import Query, fetch_study, find_studies
+from medai_core.cases.dicomweb import Query, fetch_study, find_studies, name_pattern
 from medai_core.cases.listener import Listener
 from medai_core.cases.send import DICOMWEB, send_file, send_report
 from medai_core.cases.worker import Worker
@@ -132,6 +132,14 @@ def test_a_study_is_found_and_fetched_over_dicomweb(workspace, orthanc):
     receipts = fetch_study(workspace, LOCAL, found.study_uid)
     assert [receipt.status for receipt in receipts] == ["new"] * 3
     assert read(workspace).objects == 3
+
+
+@pytest.mark.parametrize("name", ["drawn", "Drawn, P", "drawn, person number 1", "*n*r 1"])
+def test_a_name_is_found_by_its_start_and_by_wildcards(workspace, orthanc, name):
+    for ds in (draw(1, PatientName="Drawn^Person Number 1"), draw(7, PatientName="Other^Person")):
+        orthanc.put(encoded(ds))
+    (found,) = find_studies(workspace, LOCAL, Query(patient_name=name_pattern(name)))
+    assert found.patient_name == "Drawn^Person Number 1"
 
 
 def test_the_same_object_by_three_ways_is_one_object(workspace, orthanc):

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
+from drawn_dicom import draw, encoded
 from PIL import Image, ImageDraw, ImageFont
+from pydicom.uid import (
+    MPEG2MPML,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    MultiFrameGrayscaleByteSecondaryCaptureImageStorage,
+    RLELossless,
+)
 
 from medai_core.cases.burned_in import burned_in_text
-from medai_core.cases.deidentify_files import deidentify_file
+from medai_core.cases.deidentify_files import MOST_LOOKED_AT, deidentify_file
 from medai_core.errors import InputError
 
 LINES = ("DOE JANE", "MUELLER, A.", "12.03.1961", "2021-04-30 10:12", "ID 4711-0815", "Nguyen Thi Lan")
@@ -81,13 +91,77 @@ def test_large_pictures() -> None:
     assert burned_in_text(written(plain, "DOE JANE 12.03.1961", 36, 2)).boxes
 
 
-def test_an_export_warns() -> None:
-    import io
+def warnings_of(data: bytes) -> str:
+    return " ".join(map(str, deidentify_file(data, key=bytes(16), patient="x")[1].warnings))
 
+
+def saved(kind: str, *pictures: np.ndarray) -> bytes:
     stream = io.BytesIO()
-    Image.fromarray(written(chest(1), "DOE JANE 1961", 18, 0)).save(stream, "PNG")
-    _, notes = deidentify_file(stream.getvalue(), key=bytes(16), patient="x")
-    assert [str(warning) for warning in notes.warnings if "burned into the picture" in str(warning)]
+    first, *rest = map(Image.fromarray, pictures)
+    first.save(stream, kind, **({"save_all": True, "append_images": rest} if rest else {}))
+    return stream.getvalue()
+
+
+def dicom(*frames: np.ndarray, syntax: str = "") -> bytes:
+    ds = draw(1, side=frames[0].shape[0], SOPClassUID=MultiFrameGrayscaleByteSecondaryCaptureImageStorage)
+    ds.NumberOfFrames, ds.PixelData = len(frames), np.stack(frames).tobytes()
+    if syntax:
+        ds.compress(syntax)
+    return encoded(ds)
+
+
+WRITTEN = written(chest(1), "DOE JANE 1961", 18, 0)
+
+
+def test_an_export_warns() -> None:
+    assert "burned into the picture (places found: 1)" in warnings_of(saved("PNG", WRITTEN))
+    assert warnings_of(saved("PNG", chest(1))) == ""
+
+
+@pytest.mark.parametrize("syntax", ["", RLELossless, JPEGLSLossless, JPEG2000Lossless])
+def test_compressed_pixels_are_looked_at(syntax: str) -> None:
+    assert "burned into the picture" in warnings_of(dicom(WRITTEN, syntax=syntax))
+    assert warnings_of(dicom(chest(1), syntax=syntax)) == ""
+
+
+def test_what_cannot_be_decoded_is_said_to_be_unchecked() -> None:
+    ds = draw(1)
+    ds.compress(RLELossless)
+    ds.file_meta.TransferSyntaxUID = MPEG2MPML  # under the name of what no decoder here reads
+    assert "nobody has looked for words" in warnings_of(encoded(ds))
+
+
+def test_floating_point_pixels_are_looked_at() -> None:
+    ds = draw(1, side=WRITTEN.shape[0], BitsAllocated=32)
+    del ds.PixelData
+    ds.FloatPixelData = WRITTEN.astype("<f4").tobytes()
+    assert "burned into the picture" in warnings_of(encoded(ds))
+
+
+@pytest.mark.parametrize("syntax", ["", RLELossless, JPEG2000Lossless])
+def test_every_frame_is_looked_at(syntax: str) -> None:
+    plain = [chest(k) for k in range(3)]
+    told = warnings_of(dicom(*plain, WRITTEN, syntax=syntax))
+    assert told.startswith("Words seem to be burned into 1 of the 4 pictures in the file, first into number 4")
+    assert warnings_of(dicom(*plain, syntax=syntax)) == ""
+
+
+def test_of_many_frames_it_is_said_how_many_were_looked_at() -> None:
+    told = warnings_of(dicom(*[chest(1)] * (MOST_LOOKED_AT + 1), WRITTEN))
+    assert f"Of the {MOST_LOOKED_AT + 2} pictures in the file only {MOST_LOOKED_AT} were looked through" in told
+    assert f"first into number {MOST_LOOKED_AT + 2}" in told, "the first and the last are always among them"
+
+
+def test_pages_are_looked_at_and_animations_said_to_be_unchecked() -> None:
+    assert "1 of the 2 pictures" in warnings_of(saved("TIFF", chest(1), WRITTEN))
+    for kind in ("PNG", "WebP"):
+        assert "Of the 2 pictures in the file only 1" in warnings_of(saved(kind, chest(1), WRITTEN)), kind
+
+
+def test_coloured_writing_in_a_file_is_found() -> None:
+    colour = np.zeros((200, 300, 3), np.uint8)
+    colour[..., 2] = written(np.zeros((200, 300), np.uint8), "DOE JANE 1961", 18, 1, fill=120)
+    assert "burned into the picture" in warnings_of(saved("PNG", colour))
 
 
 @pytest.mark.parametrize("pixels", [np.zeros((4, 4)), np.zeros((4, 4, 2), np.uint8), np.zeros(4, np.uint8)])

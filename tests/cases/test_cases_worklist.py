@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sqlalchemy import insert, update
 
-from medai_core.cases.access import LOCAL, SERVICE_USER
+from medai_core.cases.access import LOCAL, SERVICE_USER, Role, User
 from medai_core.cases.answers import NOBODY, STATUSES, Filter, ReviewInput
 from medai_core.cases.store import new_id
 from medai_core.cases.tables import CaseRow, StudyRow
@@ -95,6 +95,19 @@ def test_an_unread_study_has_no_urgency_and_comes_last(workspace):
         session.execute(update(StudyRow).where(StudyRow.id == studies[0]["id"]).values(urgency=-1.0))
     last = workspace.worklist(LOCAL).rows[-1]
     assert (last.study_id, last.urgency) == (studies[0]["id"], None)
+
+
+def test_an_assignee_has_a_name_and_is_sorted_by_it(workspace):
+    studies = fill(workspace, 4)
+    for subject, name in (("7f@idp", "Zoe"), ("9c@idp", "Ana"), ("00@idp", "")):
+        workspace.worklist(User(subject, name, frozenset({Role.READER})))  # seen
+    for study, subject in zip(studies, ("7f@idp", "9c@idp", "00@idp", None), strict=True):
+        with workspace.store.writing() as session:
+            session.execute(update(StudyRow).where(StudyRow.id == study["id"]).values(assignee=subject))
+    rows = workspace.worklist(LOCAL, sort="assignee", descending=False).rows
+    told = [(row.assignee, row.assignee_name) for row in rows]
+    assert told == [(None, None), ("00@idp", "00"), ("9c@idp", "Ana"), ("7f@idp", "Zoe")]
+    assert [workspace.case(LOCAL, row.case_id).studies[0].assignee_name for row in rows] == [None, "00", "Ana", "Zoe"]
 
 
 def test_read_first_withholds_urgency_and_label_until_the_review(workspace):

@@ -54,6 +54,7 @@ WORDS = [
     b"QzxFile",
     b"QzxReason",
     b"QzxFinding",
+    b"QzxLabel",
 ]
 
 
@@ -75,7 +76,9 @@ def used(workspace, caplog):
     workspace.opened(LOCAL, got.study_id)
     version = workspace.worklist(LOCAL).rows[0].version
     findings = {"where": "QzxFinding Planted"}
-    workspace.review(LOCAL, got.study_id, ReviewInput("normal", findings, False, "QzxReason Planted"), version)
+    workspace.review(
+        LOCAL, got.study_id, ReviewInput("QzxLabel Planted", findings, False, "QzxReason Planted"), version
+    )
     nosy = User("nosy", "Nosy", frozenset({Role.READER}))
     for call in (workspace.case, workspace.opened, workspace.content):
         with pytest.raises(MedAIError):

@@ -51,7 +51,7 @@ def test_it_is_marked_in_pixels_and_words_and_tied_to_its_source() -> None:
     source = made.SourceImageSequence[0]
     assert (source.ReferencedSOPClassUID, source.ReferencedSOPInstanceUID) == (DX, "1.2.826.0.1.3.1")
     assert made.StudyInstanceUID == "1.2.826.0.1.2" and made.SeriesInstanceUID != "1.2.826.0.1.3"
-    assert str(made.PatientName) == WHO.name and made.PatientID == NUMBER
+    assert str(made.PatientName) == WHO.person_name and made.PatientID == NUMBER
     assert (made.SamplesPerPixel, made.PhotometricInterpretation) == (3, "RGB")
 
 

@@ -24,7 +24,8 @@ from drawn_reports import (
 )  # fmt: skip
 from fhir.resources.R4B import get_fhir_model_class
 
-from medai_core.cases.report_facts import Identity, ReviewFacts
+from medai_core.cases.answers import Finding, Identity
+from medai_core.cases.report_facts import ReviewFacts
 from medai_core.cases.report_fhir import fhir
 
 
@@ -121,11 +122,15 @@ def test_a_refusal_is_cancelled_with_its_reason_and_without_risk() -> None:
 def test_a_review_that_overrules_is_the_conclusion() -> None:
     bundle = checked(fhir(ALL_KINDS["overruled"]))
     report = only(bundle, "DiagnosticReport")
-    assert [code["text"] for code in report["conclusionCode"]] == ["Viral pneumonia"]
+    assert [code["text"] for code in report["conclusionCode"]] == ["Viral pneumonia", "Pneumonia", "old rib fracture"]
+    assert "Reader: Viral pneumonia, Pneumonia, old rib fracture (" in report["conclusion"]
     assert "algorithm result: overruled" in report["conclusion"]
     review = resources(bundle, "Observation")[-1]
     assert review["valueCodeableConcept"]["text"] == "Viral pneumonia"
     assert review["note"] == [{"text": "Both lungs, no lobar consolidation"}]
+    also = [part["valueCodeableConcept"] for part in review["component"] if part["code"]["text"] == "Further finding"]
+    assert [one["text"] for one in also] == ["Pneumonia; left lower zone; moderate", "old rib fracture"]
+    assert also[0]["coding"][0]["code"] == "233604007" and "coding" not in also[1]
     parts = {part["code"]["text"]: part for part in review["component"]}
     assert parts["Reader's review of the algorithm result"]["valueCodeableConcept"]["text"] == "Overruled"
     assert parts["Time to decision"]["valueQuantity"]["value"] == 63.2 and parts["side"]["valueString"] == "both"
@@ -157,11 +162,11 @@ def test_the_patient_is_named_only_with_identity() -> None:
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_texts_are_text(text: str) -> None:
-    review = ReviewFacts(text, COMMITTED, None, text, {text: text}, text)
+    review = ReviewFacts(text, COMMITTED, None, text, {text: text}, text, also=(Finding(text, text, text),))
     answer = replace(READ, model=text, version=text, title=text, label=text, probabilities={text: 1.0},
                      prediction_set=(text,), finding=text, cautions=(text,))  # fmt: skip
     told = facts(scan(answer), scan(replace(REFUSED, reason=text)), reviews=(review,), pseudonym=text,
-                 identity=Identity(text, text, text, None, text))  # fmt: skip
+                 identity=Identity(text, text, text, None, text, text))  # fmt: skip
     bundle = checked(fhir(told))
     assert "<script" not in only(bundle, "DiagnosticReport")["text"]["div"]
 
@@ -172,7 +177,7 @@ def test_the_same_facts_give_the_same_bundle() -> None:
 
 
 def test_a_name_is_split_as_dicom_splits_it() -> None:
-    who = replace(WHO, name="Doe^Jane^M^Dr^PhD")
+    who = replace(WHO, person_name="Doe^Jane^M^Dr^PhD")
     assert only(fhir(facts(identity=who)), "Patient")["name"] == [
         {"text": "Dr Jane M Doe PhD", "family": "Doe", "given": ["Jane", "M"], "prefix": ["Dr"], "suffix": ["PhD"]}
     ]

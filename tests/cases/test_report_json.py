@@ -22,8 +22,9 @@ from drawn_reports import (
     scan,
 )  # fmt: skip
 
+from medai_core.cases.answers import Identity
 from medai_core.cases.report_answer import Estimate
-from medai_core.cases.report_facts import Identity, ReviewFacts
+from medai_core.cases.report_facts import ReviewFacts
 from medai_core.cases.report_json import CASE_REPORT_SCHEMA, as_json
 
 
@@ -55,6 +56,7 @@ def test_it_holds_answer_codes_and_review() -> None:
         "id": "chest_xray", "version": "1.1.0", "digest": "cd" * 32, "name": "Chest radiograph"
     }  # fmt: skip
     assert [review["verdict"] for review in told["reviews"]] == ["agreed", "overruled"]
+    assert [one["label"] for one in told["reviews"][1]["also"]] == ["pneumonia", "old rib fracture"]
     assert told["reviews"][1]["read_first"] is True and told["reviews"][1]["seconds"] == 63.2
     assert told["objects"][0]["heat_map"] == "Grad-CAM for “bacterial”" and told["objects"][0]["was_dicom"] is True
     assert checked(as_json(ALL_KINDS["refused"]))["objects"][0]["reading"]["reason"].startswith("This looks like")
@@ -63,7 +65,7 @@ def test_it_holds_answer_codes_and_review() -> None:
 
 def test_identity_is_there_only_when_given() -> None:
     named, hidden = as_json(facts(identity=WHO)), as_json(facts())
-    assert named["patient"]["name"] == WHO.name and named["identified"] is True
+    assert named["patient"]["name"] == WHO.person_name and named["identified"] is True
     assert hidden["patient"] == {"pseudonym": "P-1234"} and hidden["identified"] is False
     for planted in (FAMILY, NUMBER, REFERRER, "City Hospital", "ACC-9", "2023", "S-77"):
         assert planted not in json.dumps(hidden), planted
@@ -72,7 +74,7 @@ def test_identity_is_there_only_when_given() -> None:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_any_text_gives_json(text: str) -> None:
     told = facts(
-        scan(replace(READ, label=text, probabilities={text: 1.0})), identity=Identity(text, text),
+        scan(replace(READ, label=text, probabilities={text: 1.0})), identity=Identity(text, text, person_name=text),
         reviews=(ReviewFacts(text, COMMITTED, None, text, {text: text}, text),),
     )  # fmt: skip
     assert json.dumps(checked(as_json(told)), ensure_ascii=False).encode()

@@ -24,7 +24,8 @@ from drawn_reports import (
     tool,
 )  # fmt: skip
 
-from medai_core.cases.report_facts import Identity, ReviewFacts, clean
+from medai_core.cases.answers import Finding, Identity
+from medai_core.cases.report_facts import ReviewFacts, clean
 from medai_core.cases.report_pdf import pdf
 from medai_core.errors import Message
 
@@ -53,6 +54,7 @@ def test_a_review_that_overrules() -> None:
     text = printed(pdf(ALL_KINDS["overruled"]))
     assert "Overrules the model's answer." in text and "Reader's answer: Viral pneumonia" in text
     assert "Review 1" in text and "Review 2" in text and "side: both" in text
+    assert "Also: Pneumonia; Location: left lower zone; How sure: Moderate" in text and "Also: old rib fracture" in text
     assert "Read before the model's answer was shown." in text
 
 
@@ -108,7 +110,7 @@ def in_chinese(message: Message | str) -> str:
 
 
 def test_in_chinese() -> None:
-    told = replace(ALL_KINDS["overruled"], identity=replace(WHO, name="Wang^Xiaodong=王^小东"))
+    told = replace(ALL_KINDS["overruled"], identity=replace(WHO, person_name="Wang^Xiaodong=王^小东"))
     text = printed(pdf(told, translate=in_chinese))
     for part in (
         "检查报告", "阅片者的结论：病毒性肺炎", "非医疗器械", "否定了模型的结论。", "理由: Both lungs",
@@ -130,10 +132,10 @@ def test_the_catalogue_has_every_sentence(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_texts_are_text(text: str) -> None:
-    review = ReviewFacts(text, COMMITTED, False, text, {text: text}, text)
+    review = ReviewFacts(text, COMMITTED, False, text, {text: text}, text, also=(Finding(text, text, text),))
     answer = replace(READ, model=text, version=text, title=text, label=text, probabilities={text: 1.0},
                      prediction_set=(text,), finding=text, cautions=(text,))  # fmt: skip
-    told = facts(scan(answer), reviews=(review,), identity=Identity(text, text, text, None, "?", text))
+    told = facts(scan(answer), reviews=(review,), identity=Identity(text, text, text, None, "?", text), accession=text)
     found = printed(pdf(told))
     plain = clean(text)
     if plain and plain.isascii() and len(plain) < 60:

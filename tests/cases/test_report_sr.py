@@ -33,7 +33,8 @@ from drawn_reports import (
     verified,
 )  # fmt: skip
 
-from medai_core.cases.report_facts import Identity, ReviewFacts, Source
+from medai_core.cases.answers import Finding, Identity
+from medai_core.cases.report_facts import ReviewFacts, Source
 from medai_core.cases.report_sr import IN_FULL, sr
 from medai_core.errors import InputError
 
@@ -76,6 +77,8 @@ def test_a_review_that_overrules_is_told_beside_the_first_one(tmp_path: Path) ->
         '=(OVERRULED,99MEDAI,"Overruled")', '"Conclusion")=(75570004,SCT,"Viral pneumonia")',
         '"Comment")="Both lungs, no lobar consolidation"', '"Finding")="side: both"',
         '"Read before the algorithm result was shown")=(373066001,SCT,"Yes")',
+        '"Finding")=(233604007,SCT,"Pneumonia")', '"Finding")="Pneumonia; left lower zone; moderate"',
+        ',99MEDAI,"old rib fracture")',
     ):  # fmt: skip
         assert part in review, part
     assert '"Person Observer Name")="Lesser^Rita"' in tree
@@ -136,7 +139,7 @@ def test_the_frame_that_was_read_is_named(tmp_path: Path) -> None:
 def test_it_belongs_to_patient_and_study_of_the_source(tmp_path: Path) -> None:
     made = pydicom.dcmread(io.BytesIO(sr(SCANS["scan"])))
     assert (str(made.PatientName), made.PatientID, made.PatientBirthDate, made.PatientSex) == (
-        WHO.name, NUMBER, "19700506", "F",
+        WHO.person_name, NUMBER, "19700506", "F",
     )  # fmt: skip
     assert (made.StudyInstanceUID, made.StudyDate, made.StudyTime, made.AccessionNumber) == (
         "1.2.826.0.1.2", "20231231", "101112.5", "ACC-9",
@@ -179,7 +182,8 @@ def hostile_source(text: str, number: int) -> Source:
 @pytest.mark.filterwarnings("error")  # pydicom warns of a value that does not fit, and quotes it
 def test_hostile_texts_are_neutralised(tmp_path: Path) -> None:
     sources = [hostile_source(text, number) for number, text in enumerate(HOSTILE, start=1)]
-    reviews = tuple(ReviewFacts(text, COMMITTED, None, text * 20, {text: text}, text) for text in HOSTILE)
+    reviews = tuple(ReviewFacts(text, COMMITTED, None, text * 20, {text: text}, text, also=(Finding(text, text, text),))
+                    for text in HOSTILE)  # fmt: skip
     file = sr(facts(*sources, reviews=reviews))
     verified(file, tmp_path)
     tree = dumped(file, tmp_path)
@@ -191,14 +195,14 @@ def test_hostile_texts_are_neutralised(tmp_path: Path) -> None:
 def test_hostile_identities_are_neutralised(text: str, tmp_path: Path) -> None:
     told = facts(
         scan(header=header(StudyID=text[:16].replace("\udcff", ""))),
-        identity=Identity(text, text, text, None, "?", text), reviews=(replace(AGREES, reader=text),),
+        identity=Identity(text, text, text, None, "?", text), accession=text, reviews=(replace(AGREES, reader=text),),
     )  # fmt: skip
     verified(sr(told), tmp_path)
 
 
 def test_non_latin_names_survive(tmp_path: Path) -> None:
     tree = dumped(sr(SCANS["scan"]), tmp_path)
-    assert WHO.name in tree
+    assert WHO.person_name in tree
 
 
 @pytest.mark.parametrize(

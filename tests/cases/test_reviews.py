@@ -7,10 +7,12 @@ import threading
 import pytest
 from drawn_dicom import draw, encoded
 from quick_reader import QuickReader
+from sqlalchemy import select
 
 from medai_core.cases.access import LOCAL, Role, User
-from medai_core.cases.answers import Filter, ReviewInput
+from medai_core.cases.answers import Filter, Finding, ReviewInput
 from medai_core.cases.reviews import release_left
+from medai_core.cases.tables import ReviewRow
 from medai_core.cases.worker import Worker
 from medai_core.errors import Conflict, InputError
 
@@ -134,9 +136,23 @@ def test_who_else_is_here(workspace, study, clock):
     assert [one.name for one in workspace.here(ANNA, case_id)] == ["Bert"]
 
 
+def test_several_findings_and_own_words_are_kept_and_sealed(workspace, study):
+    also = (Finding("normal", "heart", "high"), Finding("Qzx own words"))
+    made = workspace.review(ANNA, study, ReviewInput("Qzx fracture", also=also), 1)
+    assert (made.label, made.also) == ("Qzx fracture", also) and shown(workspace, study).reviews == (made,)
+    with workspace.store.reading() as session:
+        row = session.scalars(select(ReviewRow)).one()
+        assert row.label == "other_finding" and b"Qzx" not in row.body, "what may be a name is not in clear"
+    researcher = User("r", "R", frozenset({Role.RESEARCHER}))
+    (seen,) = shown(workspace, study, researcher).reviews
+    assert (seen.label, seen.also) == ("other_finding", (Finding("normal"), Finding("other_finding")))
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
+        (ReviewInput("x", also=(Finding(""),)), "`label` must have"),
+        (ReviewInput("x", also=(Finding("y"),) * 21), "`also` must name at most 20"),
         (ReviewInput(" "), "`label` must have"),
         (ReviewInput("x" * 101), "`label`"),
         (ReviewInput("x", reason="y" * 10_001), "`reason`"),

@@ -66,6 +66,27 @@ def test_migrations_go_from_nothing_and_back(tmp_path):
     database.close()
 
 
+def test_a_workspace_of_the_first_release_keeps_its_reports(workspace):
+    from alembic import command
+    from alembic.config import Config
+
+    from medai_core.cases.database import MIGRATIONS
+
+    got = workspace.receive(LOCAL, encoded(draw(1)), "a.dcm")
+    made = workspace.export(LOCAL, got.study_id, "json")
+    database = workspace.store.database
+    with database._to_write.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0001")
+    assert "sop" not in {column["name"] for column in inspect(database.engine).get_columns("reports")}
+    database.migrate()
+    assert differences(database) == []
+    (report,) = workspace.case(LOCAL, got.case_id).studies[0].reports
+    assert workspace.report(LOCAL, report.report_id).data == made.data
+
+
 def test_several_may_open_a_new_workspace_at_once(tmp_path):
     settings, opened, errors = Settings(data_dir=tmp_path / "new"), [], []
 

@@ -54,10 +54,11 @@ def grid_of(rows: list[tuple[int, str, float]], fixed: dict[str, float] | None =
 
 @contextmanager
 def light_trees() -> Iterator[None]:
-    """Trees that a few dozen stays can grow."""
-    from medai_core.icu import train_trees
+    """Trees that a few dozen stays can grow, and intervals that come at once."""
+    from medai_core.icu import evaluate, train_trees
 
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluate, "RESAMPLES", 50)
         for kind in train_trees.PARAMETERS.values():
             patch.setitem(kind, "num_iterations", 15)
             patch.setitem(kind, "min_data_in_leaf", 5)

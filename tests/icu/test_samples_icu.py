@@ -119,9 +119,14 @@ def test_they_are_no_copies(shipped):
         real, drawn = (
             np.clip(np.nan_to_num((table - centre) / np.where(spread > 0, spread, 1)), -4, 4) for table in (real, drawn)
         )
-        between = np.array([np.partition(((real - one) ** 2).sum(1), 1)[1] for one in real[::8]]) ** 0.5
-        nearest = np.array([((real - one) ** 2).sum(1).min() for one in drawn]) ** 0.5
-        assert nearest.min() >= np.percentile(between, 1), hours
+        between = np.partition(_apart(real[::8], real), 1, axis=1)[:, 1]
+        assert _apart(drawn, real).min() >= np.percentile(between, 1), hours
+
+
+def _apart(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Euclidean distances of each row to each of others."""
+    squared = (rows**2).sum(1)[:, None] + (others**2).sum(1) - 2 * rows @ others.T
+    return np.sqrt(np.maximum(squared, 0))
 
 
 def _rows(grid, hours: int) -> np.ndarray:
@@ -216,21 +221,37 @@ def test_a_stay_that_is_a_copy_is_told():
     assert train_samples.nearest(rows) == pytest.approx(slow, rel=1e-4)
 
 
-def test_making_samples_keeps_the_list_and_repeats_itself(small_data, forecaster, tmp_path, monkeypatch):
+@pytest.fixture
+def hourly(tmp_path) -> Path:
+    """Twenty drawn stays measured on the hour: fifty moments each, where others have hundreds."""
+    folder = tmp_path / "public"
+    folder.mkdir()
+    lines = ["RecordID,SAPS-I,SOFA,Length_of_stay,Survival,In-hospital_death"]
+    for k in range(20):
+        rows = {(minute // 60 * 60, name): value for minute, name, value in entries(k)}
+        text = physionet([(minute, name, value) for (minute, name), value in sorted(rows.items())], 700000 + k, 40 + k)
+        (folder / f"{700000 + k}.txt").write_bytes(text)
+        lines.append(f"{700000 + k},10,5,9,-1,{k % 4 // 3}")
+    (folder / "Outcomes-a.txt").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def test_making_samples_keeps_the_list_and_repeats_itself(hourly, forecaster, tmp_path, monkeypatch):
     kinds = (Kind("any", "Any", {48: 0.5}, 1, (0, 120)), Kind("part", "Part", {20: 0.5}, 1, (0, 120), short=True))
     for name, value in {"KINDS": kinds, "FAREST": 99.0, "DRAWS": 8}.items():
         monkeypatch.setattr(train_samples, name, value)
     monkeypatch.setattr(train_samples, "no_copy", lambda drawn, real, hour: np.ones(len(drawn.fixed), bool))
     (tmp_path / "samples.yaml").write_text("- {file: a.png, label: viral, model: chest_xray, title: A}\n")
     told: list[dict[str, object]] = []
-    recipe = train_courses.Recipe(epochs=1, batch=64)
-    rows = train_samples.make_samples(small_data, tmp_path / "samples", told.append, recipe, forecaster)
+    recipe = train_courses.Recipe(epochs=2, batch=16)
+    rows = train_samples.make_samples(hourly, tmp_path / "samples", told.append, recipe, forecaster)
     assert [row["file"] for row in rows] == ["icu_synthetic_any.txt", "icu_synthetic_part.txt"]
-    assert [(row["part"], row["epoch"]) for row in told] == [("courses", 1)] and np.isfinite(told[0]["val_loss"])
+    assert [(row["part"], row["epoch"]) for row in told] == [("courses", 1), ("courses", 2)]
+    assert all(np.isfinite(row["val_loss"]) for row in told)
     listed = yaml.safe_load((tmp_path / "samples.yaml").read_text())
     assert [row["file"] for row in listed] == ["a.png", *(row["file"] for row in rows)]
     before = {path.name: path.read_bytes() for path in (tmp_path / "samples").iterdir()}
     assert read_stay(before["icu_synthetic_any.txt"]).id == str(FIRST_RECORD)
-    train_samples.make_samples(small_data, tmp_path / "samples", told.append, recipe, forecaster)
+    train_samples.make_samples(hourly, tmp_path / "samples", told.append, recipe, forecaster)
     assert {path.name: path.read_bytes() for path in (tmp_path / "samples").iterdir()} == before
-    assert len(told) == 1 and len(yaml.safe_load((tmp_path / "samples.yaml").read_text())) == 3
+    assert len(told) == 2 and len(yaml.safe_load((tmp_path / "samples.yaml").read_text())) == 3

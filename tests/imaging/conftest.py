@@ -22,9 +22,9 @@ from drawn_scans import (
     keep_untrained,
     tiny_gate_recipe,
     tiny_recipe,
-    untraced,
 )
 from PIL import Image
+from untraced import untraced
 
 
 def _write(path: Path, pixels: np.ndarray) -> None:

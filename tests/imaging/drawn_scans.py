@@ -6,8 +6,6 @@ Nothing here is anyone's picture: a "chest" is two dark ovals in a grey trunk, a
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -104,19 +102,6 @@ def tiny_gate_recipe(**changes: object):
 
     settings = {"epochs": 3, "autoencoder_epochs": 1, "batch": 16, "steps": 8, "drawn": 8, "strength": 0.2}
     return GateRecipe(**settings | changes)
-
-
-@contextmanager
-def untraced() -> Iterator[None]:
-    """Train step by step: for a handful of steps, tracing and compiling costs ten times the work itself."""
-    import tensorflow as tf
-
-    before = tf.config.functions_run_eagerly()
-    tf.config.run_functions_eagerly(True)
-    try:
-        yield
-    finally:
-        tf.config.run_functions_eagerly(before)
 
 
 def keep_untrained(work: Path, recipe) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_scans import tiny_recipe, untraced
+from drawn_scans import tiny_recipe
+from untraced import untraced
 
 from medai_core.errors import InputError
 from medai_core.imaging import train

@@ -7,7 +7,8 @@ import json
 
 import numpy as np
 import pytest
-from drawn_scans import draw_brain, draw_chest, tiny_gate_recipe, tiny_recipe, untraced
+from drawn_scans import draw_brain, draw_chest, tiny_gate_recipe, tiny_recipe
+from untraced import untraced
 
 from medai_core.artifacts import read_bundle
 from medai_core.errors import ArtifactError

@@ -40,6 +40,17 @@ def settled_heap() -> Iterator[None]:
     gc.unfreeze()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def scanned_packages() -> Iterator[None]:
+    """Streamlit reads the metadata of every installed package for each new test app: the first time says it all."""
+    from streamlit.components.v2 import manifest_scanner
+
+    found = manifest_scanner.scan_component_manifests()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manifest_scanner, "scan_component_manifests", lambda: list(found))
+        yield
+
+
 @pytest.fixture
 def space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
     """An empty workspace, which the pages take for theirs."""
@@ -208,6 +219,7 @@ def app(monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
     st.cache_resource.clear()
     monkeypatch.setattr(loaders, "load", FakeReader)
     monkeypatch.setattr(loaders, "warm", lambda ready: None)
+    monkeypatch.setattr(loaders, "tidy", lambda: None)  # for servers: here the fixture above does it once
     monkeypatch.setattr(case_worker, "working", lambda: None)  # it would open the workspace of this computer
     monkeypatch.setattr(icu_loaders, "load", fake_models)
     monkeypatch.setattr(icu_loaders, "warm", lambda ready: None)

@@ -174,7 +174,10 @@ def test_an_export_is_made_on_click_and_tells_what_to_look_at(
 ) -> None:
     asked = []
 
-    def export(_self: Workspace, user: User, study_id: str, kind: str, *, identified: bool) -> Export:
+    def export(
+        _self: Workspace, user: User, study_id: str, kind: str, *, identified: bool, reveal: bool, translate: object
+    ) -> Export:
+        assert reveal and translate.__name__ == "tell"
         asked.append((kind, identified))
         if kind == "sr":
             raise InputError("No report of this.")

@@ -73,7 +73,7 @@ def metrics(app: AppTest) -> dict[str, str]:
 
 def test_home_has_a_tile_for_every_page(app: AppTest) -> None:
     links = {link.proto.label.strip("*") for link in app.get("page_link")}
-    known = {"Open a scan", "Start a worklist", "Open a stay", "Score stays", "See the evidence"}
+    known = {"Open a scan", "Open many scans", "Open a stay", "Score stays", "See the evidence"}
     known |= {"Open a table", "Explain a patient", "Compare", "Explore", "Open the worklist"}
     assert links == known | {"Make some", "Start a test", "Open an image"}
 

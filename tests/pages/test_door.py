@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -218,6 +219,15 @@ def test_the_way_leads_back(
     assert start["status"] == 302
     assert [value.decode() for name, value in start["headers"] if name == b"location"] == [location]
     assert answer[0] < 400 or [message["body"] for message in rest] == [b""]
+
+
+@pytest.mark.parametrize("before", ["//elsewhere.example", "/a//b", "/a\r\nset-cookie: x=y", "/a;domain=example", "/é"])
+@pytest.mark.parametrize("end", ["/auth/login", "/auth/logout", "/oauth2callback"])
+def test_what_stands_before_a_stop_leads_nowhere_else(set_up: SetUp, before: str, end: str) -> None:
+    set_up(toml(WHOLE))
+    start, _body = ask(before + end, AT, "192.0.2.7", answer=(404, {}))
+    assert start["status"] == 404
+    assert not {b"location", b"set-cookie"} & {name for name, _value in start["headers"]}
 
 
 def test_where_one_was_is_kept_while_away(set_up: SetUp) -> None:

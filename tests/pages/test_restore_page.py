@@ -43,8 +43,18 @@ def test_noise_is_added_and_taken_away(page: AppTest, files: dict[str, bytes], s
     page.slider(key="restore_strength").set_value(0.2).run()
     before, after, difference = shown(page)
     assert before == first[0] and after != first[1] and difference != first[2]
-    page.slider(key="restore_added").set_value(0.0).run()
+    page.slider(key="restore_added").set_value(0.2).run()
     assert shown(page)[0] != before
+
+
+def test_a_visitors_own_image_is_shown_as_it_is_and_a_sample_with_noise(
+    page: AppTest, files: dict[str, bytes], said: Said
+) -> None:
+    opened(page, files["sure"])
+    assert page.slider(key="restore_added").value == 0 and "with the noise added" not in said(page)
+    page.button(key="restore_let_go").click().run()
+    next(button for button in page.button if str(button.key).startswith("restore_open_")).click().run()
+    assert page.slider(key="restore_added").value == 0.1 and "Before, with the noise added" in said(page)
 
 
 def test_a_region_is_filled_in(page: AppTest, files: dict[str, bytes]) -> None:

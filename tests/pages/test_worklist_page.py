@@ -105,11 +105,14 @@ def test_a_stop_during_a_slice_ends_it_with_the_next_answer() -> None:
     first.start()
     assert begun.wait(10)
     # As when the visitor clicks: another thread stops, and its run of the page asks for a slice of its own.
-    queue.stop()
+    stopping = threading.Thread(target=queue.stop)
+    stopping.start()
+    while queue.state == "running":
+        stopping.join(0.01)
     second = threading.Thread(target=queue.work, args=(60.0,))
     second.start()
     go_on.set()
-    for thread in (first, second):
+    for thread in (first, stopping, second):
         thread.join(10)
         assert not thread.is_alive()
     assert queue.state == "stopped" and queue.missed == 4 and [row.name for row in queue.rows[:1]] == ["0.png"]

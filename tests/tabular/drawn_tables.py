@@ -39,6 +39,15 @@ def _light(config: dict) -> dict:
 
 
 @contextmanager
+def no_unlikeness() -> Iterator[None]:
+    """Without the autoencoder, which takes longer than all else, where nobody asks how unlike a row is."""
+    from medai_core.tabular import network_fit
+
+    with mock.patch.object(network_fit, "fit_unlikeness", lambda *_: None):
+        yield
+
+
+@contextmanager
 def light_fits() -> Iterator[None]:
     """Few settings, few trees, few epochs."""
     from medai_core.tabular import models, network_fit

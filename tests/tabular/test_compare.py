@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
-from drawn_tables import kinds, light_fits, patients
+from drawn_tables import kinds, light_fits, no_unlikeness, patients
 
 from medai_core import artifacts
 from medai_core.errors import ArtifactError, InputError
@@ -58,7 +58,7 @@ def test_held_out_rows_had_no_part_in_their_answers(monkeypatch):
     """Outcomes shuffled against everything: what held-out answers know of them is chance."""
     frame = patients(300).assign(outcome=lambda f: np.random.default_rng(5).permutation(f.outcome))
     table = table_of(frame)
-    with light_fits():
+    with light_fits(), no_unlikeness():
         study = compare.compare(prepare(table, propose(table, "outcome")[0]), ["logistic", "forest"], folds=5)
     for family in study.families:
         p, y = results.outcome_of(study, family)
@@ -134,8 +134,11 @@ def test_of_many_rows_the_model_that_answers_is_itself_calibrated(family, monkey
 
 
 def test_patients_held_out_of_the_autoencoder_are_held_out_whole(monkeypatch):
+    import keras
+
     from medai_core.tabular import network_fit
 
+    monkeypatch.setattr(keras.Model, "fit", lambda self, *_, **__: None)  # what it learns does not matter here
     table = table_of(patients().assign(subject=np.repeat(np.arange(60), 4)))
     data, seen = compare.data_of(prepare(table, propose(table, "outcome")[0])), []
     monkeypatch.setattr(network_fit.Unlikeness, "errors", lambda self, x: seen.append(x) or np.zeros((len(x), 1)))
@@ -284,7 +287,7 @@ def test_curves_at_known_points():
 def test_small_subgroups_are_suppressed():
     frame = patients().assign(site=lambda f: np.where(np.arange(len(f)) < 12, "rare", f.site))
     table = table_of(frame)
-    with light_fits():
+    with light_fits(), no_unlikeness():
         study = compare.compare(prepare(table, propose(table, "outcome")[0]), ["logistic"], folds=3)
     rows = {(row["column"], row["group"], row["metric"]): row for row in results.subgroups(study, "logistic", 30)}
     rare, large = rows["site", "rare", "AUC"], rows["sex", "m", "AUC"]
@@ -295,7 +298,7 @@ def test_small_subgroups_are_suppressed():
 def test_a_subgroup_without_one_of_the_outcomes_is_told_by_its_size():
     frame = patients().assign(site=lambda f: np.where((f.outcome == "no") & (np.arange(len(f)) < 120), "well", f.site))
     table = table_of(frame)
-    with light_fits():
+    with light_fits(), no_unlikeness():
         study = compare.compare(prepare(table, propose(table, "outcome")[0]), ["logistic"], folds=3)
     rows = [row for row in results.subgroups(study, "logistic", 30) if row["group"] == "well"]
     assert len(rows) == 2 and all(row["suppressed"] and row["value"] is None and row["n"] > 20 for row in rows)
