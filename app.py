@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import streamlit as st
 from streamlit.runtime.pages_manager import PagesManager
+from streamlit.runtime.scriptrunner import StopException
 
 from pages.ui import door
 
@@ -81,7 +83,10 @@ def frame() -> None:
     if here in needed and not signin.may(user, needed[here]):
         signin.no_right(chosen.title, needed[here])
     else:
-        chosen.run()
+        # Streamlit drops the fragments of the page before only when a run comes to its end: a live list would be
+        # drawn once more, over the page that stopped.
+        with contextlib.suppress(StopException):
+            chosen.run()
     # Last, so that the first page is not held up by TensorFlow's import.
     loaders.loading()
     icu_loaders.loading()

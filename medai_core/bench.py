@@ -6,6 +6,7 @@ python -m medai_core bench
 from __future__ import annotations
 
 import io
+import itertools
 import subprocess
 import sys
 import tempfile
@@ -250,7 +251,11 @@ def _images(counts: Counts) -> Iterator[tuple[str, list[float]]]:
     for name in (name for name in GENERATORS.values() if name in registry.available()):
         generator = load_generator(name)
         label, latent = generator.labels[0], generator.latents(1, 0)
-        yield f"{name}: 16 images", timed(lambda g=generator, y=label: g.generate(y, 16, 1), counts.images)
+        seeds = itertools.count(1)  # a new one each time: what the selector kept of a seed is remembered
+        yield (
+            f"{name}: 16 images",
+            timed(lambda g=generator, y=label, s=seeds: g.generate(y, 16, next(s)), counts.images),
+        )
         yield f"{name}: one image", timed(lambda g=generator, z=latent, y=label: g.render(z, y), counts.images)
 
 

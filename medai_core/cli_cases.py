@@ -44,12 +44,26 @@ def _workspace() -> Workspace:
 
 
 def cases_arguments(parser: argparse.ArgumentParser) -> None:
-    does = "receive files, list the worklist, forget cases for ever, or serve: receive and read until interrupted"
-    parser.add_argument("does", choices=("receive", "list", "forget", "serve"), help=does)
-    about = "files, archives or folders to receive, or numbers of cases to forget"
-    parser.add_argument("what", nargs="*", metavar="PATH|CASE", help=about)
+    does = (
+        "receive files, list the worklist, find and fetch studies of the PACS, send reports to it, forget cases for "
+        "ever, or serve: receive and read until interrupted"
+    )
+    parser.add_argument("does", choices=("receive", "list", "find", "fetch", "send", "forget", "serve"), help=does)
+    about = (
+        "files, archives or folders to receive, UIDs of studies to fetch, numbers of studies to send or cases to forget"
+    )
+    parser.add_argument("what", nargs="*", metavar="PATH|UID|STUDY|CASE", help=about)
     parser.add_argument("--group", metavar="NAME", help="department (default: default)")
     parser.add_argument("--case", metavar="CASE", help="of `receive`: the case that the files belong to")
+    for name, kind, about in (
+        ("--patient", "NUMBER", "patient number"),
+        ("--name", "NAME", "start of the name, as in `Doe, Jane`"),
+        ("--days", "DAYS", "day of the examination or two with a hyphen, as in 20240101-20240131"),
+        ("--modality", "CODE", "modality, as in DX"),
+    ):
+        parser.add_argument(name, default="", metavar=kind, help=f"of `find`: {about}")
+    parser.add_argument("--to", default="", metavar="NAME", help="of `send`: AE title of a peer, or DICOMweb")
+    parser.add_argument("--report", default="sr", metavar="KIND", help="of `send`: sr (default) or capture")
     reasons = "of `forget`: request (default), retention, error or test"
     parser.add_argument("--reason", default="request", metavar="WORD", help=reasons)
 
@@ -62,14 +76,14 @@ def cases(
     note: Callable[[object], None],
 ) -> bool:
     """Do what was asked of the workspace; `answers` and `start` as of :func:`medai_core.cli_icu.icu`."""
-    if bool(args.what) != (args.does in ("receive", "forget")):
-        raise InputError("`cases {does}` takes {count}", does=args.does,
-                         count="paths or cases" if args.does in ("receive", "forget") else "none")  # fmt: skip
+    takes = {"receive": "paths", "fetch": "UIDs of studies", "send": "studies", "forget": "cases"}
+    if bool(args.what) != (args.does in takes):
+        raise InputError("`cases {does}` takes {count}", does=args.does, count=takes.get(args.does, "none"))
     if args.does == "receive":
         return _receive(args, emit, answers)
-    if args.does == "forget":
-        return _forget(args, emit)
-    return _serve(start, note) if args.does == "serve" else _list(args, emit)
+    if args.does == "serve":
+        return _serve(start, note)
+    return {"list": _list, "find": _find, "fetch": _fetch, "send": _send, "forget": _forget}[args.does](args, emit)
 
 
 def _receive(args: argparse.Namespace, emit: Emit, answers: Callable[..., Iterator[tuple[str, Any]]]) -> bool:
@@ -111,6 +125,49 @@ def _list(args: argparse.Namespace, emit: Emit) -> bool:
             )  # fmt: skip
         number, told = number + 1, len(page.rows) == PAGE
     return True
+
+
+def _find(args: argparse.Namespace, emit: Emit) -> bool:
+    """Without the patients: what goes to a pipe or a file shall name nobody."""
+    from medai_core.cases.dicomweb import Query, find_studies, name_pattern
+
+    query = Query(args.patient, name_pattern(args.name), study_date=args.days, modality=args.modality)
+    for study in find_studies(_workspace(), _local(args.group), query):
+        emit(
+            {
+                "uid": study.study_uid, "date": study.study_date, "modality": "/".join(study.modalities),
+                "files": study.instances, "here": study.here,
+            }
+        )  # fmt: skip
+    return True
+
+
+def _fetch(args: argparse.Namespace, emit: Emit) -> bool:
+    from medai_core.cases.dicomweb import fetch_study
+
+    all_well = True
+    for uid in args.what:
+        try:
+            for receipt in fetch_study(_workspace(), _local(args.group), uid, args.group):
+                emit(_receipt(uid, receipt))
+        except MedAIError as error:
+            emit({"file": uid, "status": "error", "reason": str(error)})
+            all_well = False
+    return all_well
+
+
+def _send(args: argparse.Namespace, emit: Emit) -> bool:
+    from medai_core.cases.send import send_report
+
+    all_well = True
+    for study in args.what:
+        try:
+            send_report(_workspace(), _local(args.group), study, args.report, args.to)
+            emit({"study": study, "status": "sent", "reason": ""})
+        except MedAIError as error:
+            emit({"study": study, "status": "error", "reason": str(error)})
+            all_well = False
+    return all_well
 
 
 def _forget(args: argparse.Namespace, emit: Emit) -> bool:
@@ -156,7 +213,11 @@ def cases_text(row: Row) -> str:
         urgency = "-" if row["urgency"] is None else f"{row['urgency']:.2f}"
         told = f"{row['study']} {row['patient']} {row['modality']:<6} {row['status']:<8} {urgency:>5}"
         return f"{told} {row['label'] or '-'}"
-    return f"{row.get('file') or row.get('case')}: {row['status']}{': ' + row['reason'] if row['reason'] else ''}"
+    if "uid" in row:
+        known = " (here)" if row["here"] else ""
+        return f"{row['uid']} {row['date'] or '-':<8} {row['modality'] or '-':<6} {row['files']} files{known}"
+    about = row.get("file") or row.get("study") or row.get("case")
+    return f"{about}: {row['status']}{': ' + row['reason'] if row['reason'] else ''}"
 
 
 # --------------------------------------------------------------------------------------------------- audit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from medai_core.errors import NotAllowed
@@ -97,6 +98,25 @@ SERVICE_USER = User("service", "MedAI", frozenset({Role.SERVICE}))
 def allowed(user: User, action: Action) -> bool:
     """Whether one of the user's roles may do this."""
     return any(action in _ALLOWED[role] for role in user.roles)
+
+
+def knows_moments(user: User) -> bool:
+    """Whether a user may know to the minute when a study arrived and was read.
+
+    Others export without identity, with dates moved by days: the day of arrival, beside the moved day of the
+    examination, would tell by how many. Who reads the log finds the moments there.
+    """
+    return allowed(user, Action.SEE_IDENTITY) or allowed(user, Action.AUDIT)
+
+
+def told_of(user: User, at: datetime) -> datetime:
+    """When something came or was read, as far as a user may know; see :func:`knows_moments`."""
+    return at if knows_moments(user) else month_of(at)
+
+
+def month_of(at: datetime) -> datetime:
+    """The first moment of a month, in UTC."""
+    return at.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
 
 
 def demand(user: User, action: Action) -> None:

@@ -39,6 +39,7 @@ def overview(store: Store, user: User) -> Overview:
     with store.reading() as session:
         seen = session.scalars(select(UserRow).order_by(UserRow.seen.desc())).all()
         queued = select(func.count()).select_from(ObjectRow).where(ObjectRow.model_state.in_((WAITING, RUNNING)))
+        failed = select(func.count()).select_from(ObjectRow).where(ObjectRow.model_state == FAILED)
         return Overview(
             users=tuple(UserSeen(row.subject, row.name, tuple(row.roles.split()), row.seen) for row in seen),
             cases=session.scalar(select(func.count()).select_from(CaseRow)) or 0,
@@ -46,7 +47,8 @@ def overview(store: Store, user: User) -> Overview:
             storage_bytes=store.vault.size_bytes() + store.database.size_bytes(session),
             versions=tuple(_versions(session)),
             queue=session.scalar(queued) or 0,
-            failures=tuple(_failures(session, user)),
+            failed=session.scalar(failed) or 0,
+            failures=tuple(_failures(session)),
             key_beside_data=store.key_beside_data,
             database=store.database.name,
         )
@@ -68,7 +70,7 @@ def _versions(session: Session) -> Iterator[VersionUse]:
         yield VersionUse(model, version, *(counts.get(name, 0) for name in order))
 
 
-def _failures(session: Session, user: User) -> Iterator[Failure]:
+def _failures(session: Session) -> Iterator[Failure]:
     query = select(ObjectRow, StudyRow.case_id).join(StudyRow, StudyRow.id == ObjectRow.study_id)
     query = query.where(ObjectRow.model_state == FAILED).order_by(ObjectRow.arrived.desc()).limit(MAX_FAILURES)
     for row, case_id in session.execute(query):

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medai_core.errors import Message
+
+if TYPE_CHECKING:
+    from medai_core.cases.audit import Delivery
 
 STATUSES = ("new", "reading", "done", "refused")
 SORTS = ("urgency", "age", "status", "modality", "assignee")
@@ -85,8 +88,8 @@ class Row:
     ----------
     urgency : float or None
         0 to 1; None while no model has read it, or while its reading is withheld.
-    age_seconds : float
-        Since its last arrival.
+    arrived, age_seconds : datetime, float
+        Of the last arrival, as :func:`medai_core.cases.access.told_of` lets the user know it.
     patient : str
         Name, else number; the pseudonym for users who may not see identities.
     """
@@ -106,6 +109,7 @@ class Row:
     objects: int
     patient: str
     version: int
+    assignee_name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -256,6 +260,7 @@ class Report:
     identified: bool
     by: str
     at: datetime
+    by_name: str = ""
 
 
 @dataclass(frozen=True)
@@ -268,7 +273,9 @@ class Study:
     acquired : date or None
         As the file says; None for users who may not see identities.
     withheld : bool
-        The readings are there, and not shown before this user has committed a review.
+        The readings, and what others made of them, are there, and not shown before this user's own review.
+    sent : tuple[Delivery, ...]
+        The oldest first; empty for users who may not export the patient's identity.
     """
 
     study_id: str
@@ -288,6 +295,8 @@ class Study:
     reports: tuple[Report, ...]
     withheld: bool
     version: int
+    assignee_name: str | None = None
+    sent: tuple[Delivery, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -369,6 +378,8 @@ class Overview:
 
     Attributes
     ----------
+    failed : int
+        Objects that no model could read; `failures` holds the newest.
     queue : int
         Objects that wait for a model or are being read.
     key_beside_data : bool
@@ -381,6 +392,7 @@ class Overview:
     storage_bytes: int
     versions: tuple[VersionUse, ...]
     queue: int
+    failed: int
     failures: tuple[Failure, ...]
     key_beside_data: bool
     database: str

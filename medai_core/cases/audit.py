@@ -25,6 +25,8 @@ from medai_core.errors import Message, say
 
 START = "0" * 64
 MAX_PROBLEMS = 20
+SENT, NOT_SENT = "report sent", "report not sent"
+"""Events of a study."""
 COLUMNS = ("seq", "at", "actor", "action", "object", "details", "digest")
 
 
@@ -39,6 +41,17 @@ class Event:
     object: str
     details: Mapping[str, Any]
     digest: str
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A report on its way to a PACS, as the log has it: ``taken`` says whether the PACS has confirmed it."""
+
+    kind: str
+    destination: str
+    taken: bool
+    by_name: str
+    at: datetime
 
 
 @dataclass(frozen=True)

@@ -4,44 +4,32 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import date
 from typing import Any, TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from medai_core.cases.access import Action, User, allowed
+from medai_core.cases import audit
+from medai_core.cases.access import Action, User, allowed, told_of
 from medai_core.cases.answers import Case, Finding, ModelReading, Moment, Object, Report, Review, Study
 from medai_core.cases.receive import identity_of
 from medai_core.cases.report_codes import known
 from medai_core.cases.store import Store
-from medai_core.cases.tables import CaseRow, LookRow, ObjectRow, ReadingRow, ReportRow, ReviewRow, StudyRow
+from medai_core.cases.tables import CaseRow, EventRow, LookRow, ObjectRow, ReadingRow, ReportRow, ReviewRow, StudyRow
 from medai_core.cases.worklist import names_of, study_details
 from medai_core.errors import Message, say
 
 Parts = TypeVar("Parts", ObjectRow, ReadingRow, ReviewRow, ReportRow)
 
 
-@dataclass(frozen=True)
-class NamedStudy(Study):
-    """A study that also says what its assignee is called."""
-
-    assignee_name: str | None = None
-
-
-@dataclass(frozen=True)
-class NamedReport(Report):
-    """A report that also says what the one who made it is called."""
-
-    by_name: str = ""
-
-
 def case(store: Store, user: User, case_id: str, reveal: bool) -> Case:
     """One case; see :meth:`Workspace.case`."""
     with store.reading() as session:
         row = store.case(session, user, case_id)
-        studies = session.scalars(select(StudyRow).where(StudyRow.case_id == case_id)).all()
+        inside = select(StudyRow).where(StudyRow.case_id == case_id).order_by(StudyRow.arrived.desc())
+        studies = session.scalars(inside).all()
         found = tuple(_studies(store, session, user, studies, reveal))
     named = allowed(user, Action.SEE_IDENTITY)
     newest = sorted(found, key=lambda s: (s.acquired or s.arrived.date(), s.arrived), reverse=True)
@@ -55,14 +43,16 @@ def _studies(store: Store, session: Session, user: User, rows: Sequence[StudyRow
     objects, readings, reviews, reports = (
         _by_study(session, table, ids) for table in (ObjectRow, ReadingRow, ReviewRow, ReportRow)
     )
+    deliveries = _deliveries(session, ids) if allowed(user, Action.EXPORT_IDENTIFIED) else {}
     made_by = (report.by for made in reports.values() for report in made)
-    names = names_of(session, [*made_by, *(row.assignee for row in rows)])
+    sent_by = (event.actor for events in deliveries.values() for event in events)
+    names = names_of(session, [*made_by, *sent_by, *(row.assignee for row in rows)])
     for row in rows:
         mine = any(review.reader == user.subject for review in reviews[row.id])
         withheld = not reveal and not mine and bool(readings[row.id])
         details = study_details(store, row)
         acquired = date.fromisoformat(details["acquired"]) if named and details["acquired"] else None
-        yield NamedStudy(
+        yield Study(
             study_id=row.id,
             case_id=row.case_id,
             kind=row.kind,
@@ -70,20 +60,34 @@ def _studies(store: Store, session: Session, user: User, rows: Sequence[StudyRow
             body_part=row.body_part,
             description=details["description"] if named else "",
             acquired=acquired,
-            arrived=row.arrived,
+            arrived=told_of(user, row.arrived),
             status=row.status,
             model_state=row.model_state,
             assignee=row.assignee,
             assignee_name=names[row.assignee] if row.assignee else None,
-            objects=tuple(_object(store, one, named) for one in objects[row.id]),
-            readings=() if withheld else tuple(map(reading_of, readings[row.id])),
-            reviews=tuple(review_of(store, one, named) for one in reviews[row.id]),
-            reports=tuple(
-                NamedReport(r.id, r.kind, r.mime, r.identified, r.by, r.at, names[r.by]) for r in reports[row.id]
-            ),
+            objects=tuple(_object(store, user, one) for one in objects[row.id]),
+            readings=() if withheld else tuple(_reading(user, one) for one in readings[row.id]),
+            reviews=tuple(_review(store, user, one, withheld) for one in reviews[row.id]),
+            reports=tuple(Report(r.id, r.kind, r.mime, r.identified, r.by, r.at, names[r.by]) for r in reports[row.id]),
             withheld=withheld,
             version=row.version,
+            sent=tuple(_delivery(event, names[event.actor]) for event in deliveries.get(row.id, ())),
         )
+
+
+def _deliveries(session: Session, ids: list[str]) -> dict[str, list[EventRow]]:
+    """Events of reports sent, by study, oldest first."""
+    found: dict[str, list[EventRow]] = defaultdict(list)
+    wanted = EventRow.object.in_(ids), EventRow.action.in_((audit.SENT, audit.NOT_SENT))
+    for row in session.scalars(select(EventRow).where(*wanted).order_by(EventRow.seq)):
+        found[row.object].append(row)
+    return found
+
+
+def _delivery(row: EventRow, by_name: str) -> audit.Delivery:
+    event = audit.event_of(row)
+    taken = event.action == audit.SENT
+    return audit.Delivery(event.details["kind"], event.details["destination"], taken, by_name, event.at)
 
 
 def _by_study(session: Session, table: type[Parts], ids: list[str]) -> dict[str, list[Parts]]:
@@ -95,9 +99,21 @@ def _by_study(session: Session, table: type[Parts], ids: list[str]) -> dict[str,
     return found
 
 
-def _object(store: Store, row: ObjectRow, named: bool) -> Object:
+def _object(store: Store, user: User, row: ObjectRow) -> Object:
+    named, arrived = allowed(user, Action.SEE_IDENTITY), told_of(user, row.arrived)
     name = store.keys.unseal(row.name, f"name {row.id}").decode() if named else ""
-    return Object(row.id, name, row.format, row.size_bytes, row.arrived, row.model_state, message_of(row.reason))
+    return Object(row.id, name, row.format, row.size_bytes, arrived, row.model_state, message_of(row.reason))
+
+
+def _reading(user: User, row: ReadingRow) -> ModelReading:
+    return replace(reading_of(row), at=told_of(user, row.at))
+
+
+def _review(store: Store, user: User, row: ReviewRow, withheld: bool) -> Review:
+    """A review as a user may see it; beside its label, whether it agrees would tell what is withheld."""
+    found = review_of(store, row, allowed(user, Action.SEE_IDENTITY))
+    found = replace(found, at=told_of(user, found.at))
+    return replace(found, agrees=None, reason="") if withheld else found
 
 
 def reading_of(row: ReadingRow) -> ModelReading:

@@ -47,10 +47,12 @@ class ReviewFacts:
         Committed before the model's answer was shown.
     seconds : float or None
         From opening the study to committing.
+    committed : datetime or None
+        None in a report without identity.
     """
 
     label: str
-    committed: datetime
+    committed: datetime | None
     agrees: bool | None = None
     reason: str = ""
     findings: Mapping[str, str] = field(default_factory=dict)
@@ -109,8 +111,10 @@ class ReportFacts:
         From which UIDs are derived: the same content under the same key gets the same UIDs.
     pseudonym : str
         What the patient is called while ``identity`` is None.
-    arrived, written : datetime
-        When the study came, and when this report is written, as they shall appear.
+    arrived : datetime or None
+        When the study came; None in a report without identity.
+    written : datetime
+        When this report is written.
     study_uid : str
         Empty when the study was no DICOM.
     accession : str
@@ -127,7 +131,7 @@ class ReportFacts:
     sources: tuple[Source, ...]
     key: bytes
     pseudonym: str
-    arrived: datetime
+    arrived: datetime | None
     written: datetime
     study_uid: str = ""
     identity: Identity | None = None
@@ -183,13 +187,15 @@ class ReportFacts:
         return _valid(source.sop_uid) or self.uid("sop", self.study, source.digest)
 
     def shifted(self, by: timedelta) -> ReportFacts:
-        """The same facts with every time of the patient's moved, as PS3.15's option to retain modified dates asks.
+        """The same facts with the patient's days moved, as PS3.15's option to retain modified dates asks.
 
-        The time of writing stays: who gets the report knows it, and would know by how much the others were moved.
+        When the study was handled here is left out. It cannot be moved: a report is often written minutes after, at
+        a time that whoever gets it knows, and the difference would be the shift. It cannot stay: a study often
+        arrives on the day on which it is made.
         """
-        reviews = tuple(replace(review, committed=review.committed + by) for review in self.reviews)
+        reviews = tuple(replace(review, committed=None) for review in self.reviews)
         day = None if self.study_date is None else self.study_date + by
-        return replace(self, arrived=self.arrived + by, reviews=reviews, study_date=day, moved=True)
+        return replace(self, arrived=None, reviews=reviews, study_date=day, moved=True)
 
 
 def _valid(uid: str) -> str:

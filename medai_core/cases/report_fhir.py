@@ -87,7 +87,7 @@ def _report(facts: ReportFacts, results: list[Resource]) -> Resource:
         category=[category] if facts.kind == "scan" else None,
         code=name,
         subject=_to_patient(facts),
-        effectiveDateTime=_instant(facts.arrived),
+        effectiveDateTime=_examined(facts),
         issued=_instant(facts.written),
         performer=_by_reader(facts.review),
         resultsInterpreter=_by_reader(facts.review),
@@ -185,7 +185,7 @@ def _reading(facts: ReportFacts, source: Source, number: int) -> Resource:
         status={"read": "preliminary", "waiting": "registered"}.get(status, "cancelled"),
         code={"text": f"Reading by an algorithm: {KINDS[facts.kind]}"},
         subject=_to_patient(facts),
-        effectiveDateTime=_instant(facts.arrived),
+        effectiveDateTime=_examined(facts),
         device=_to_device(facts, answer),
         derivedFrom=[picture] if facts.kind == "scan" else None,
         dataAbsentReason=None if value else absent,
@@ -249,7 +249,7 @@ def _risk(facts: ReportFacts, source: Source, number: int) -> Resource:
         method={"text": _string(f"{answer.title or answer.model} {answer.version or ''}")},
         code={"text": "Calibrated probabilities of an algorithm"},
         subject=_to_patient(facts),
-        occurrenceDateTime=_instant(facts.arrived),
+        occurrenceDateTime=_examined(facts),
         performer=_to_device(facts, answer),
         basis=[_to(facts, "Observation", f"reading {number}")],
         prediction=[
@@ -284,7 +284,7 @@ def _review(facts: ReportFacts, review: ReviewFacts, number: int) -> Resource:
         status="final",
         code={"text": "Reading by a person"},
         subject=_to_patient(facts),
-        effectiveDateTime=_instant(review.committed),
+        effectiveDateTime=_instant(review.committed) if review.committed else None,
         performer=_by_reader(review),
         valueCodeableConcept=_concept(coded(review.label)),
         note=[{"text": reason}] if (reason := _string(review.reason)) else None,
@@ -355,6 +355,13 @@ def _by_reader(review: ReviewFacts | None) -> list[Resource] | None:
 def _string(text: object) -> str | None:
     """A FHIR string: valid Unicode without control characters, or nothing."""
     return clean(text) or None if text is not None else None
+
+
+def _examined(facts: ReportFacts) -> str | None:
+    """Of what moment a statement is: of the arrival, else of the day of the examination."""
+    if facts.arrived is not None:
+        return _instant(facts.arrived)
+    return facts.study_date.isoformat() if facts.study_date else None
 
 
 def _instant(when: datetime) -> str:

@@ -15,7 +15,7 @@ from medai_core.cases.report_facts import ReportFacts, ReviewFacts, Source
 from medai_core.errors import Message, say
 
 NOT_A_DEVICE = say("Not a medical device. For research and teaching; a qualified reader decides.")
-SCHEMA, SCHEMA_VERSION = "medai-case-report", 2
+SCHEMA, SCHEMA_VERSION = "medai-case-report", 3
 
 
 def as_json(facts: ReportFacts) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def as_json(facts: ReportFacts) -> dict[str, Any]:
             "status": facts.status,
             "kind": facts.kind,
             "description": facts.description,
-            "arrived": facts.arrived.isoformat(),
+            "arrived": facts.arrived.isoformat() if facts.arrived else None,
             "written": facts.written.isoformat(),
             "study_date": facts.study_date.isoformat() if facts.study_date else None,
             "study_uid": facts.study,
@@ -105,7 +105,7 @@ def _review(review: ReviewFacts) -> dict[str, Any]:
         "findings": review.findings,
         "also": [asdict(one) | {"label_code": _code(coded(one.label))} for one in review.also],
         "reader": review.reader,
-        "committed": review.committed.isoformat(),
+        "committed": review.committed.isoformat() if review.committed else None,
         "read_first": review.first,
         "seconds": review.seconds,
     }
@@ -181,7 +181,7 @@ _REVIEW = _object(
     findings={"type": "object", "additionalProperties": _TEXT},
     also=_list(_object(label=_TEXT, location=_TEXT, confidence=_TEXT, label_code=_CODE)),
     reader=_TEXT_OR_NULL,
-    committed=_TEXT,
+    committed=_TEXT_OR_NULL,
     read_first=_of("boolean"),
     seconds=_NUMBER,
 )
@@ -197,7 +197,7 @@ CASE_REPORT_SCHEMA: dict[str, Any] = {
         status={"enum": ["final", "preliminary", "refused"]},
         kind={"enum": ["scan", "stay", "row"]},
         description=_TEXT,
-        arrived=_TEXT,
+        arrived=_TEXT_OR_NULL,
         written=_TEXT,
         study_date=_TEXT_OR_NULL,
         study_uid=_UID,

@@ -121,7 +121,7 @@ def _about(page: PageText, facts: ReportFacts) -> list[Flowable]:
         (say("Kind of study"), page.plain(KINDS[facts.kind])),
         (say("Description"), facts.description),
         (say("Day of the examination"), facts.study_date.isoformat() if facts.study_date else ""),
-        (say("Arrived"), _time(facts.arrived)),
+        (say("Arrived"), _time(facts.arrived) if facts.arrived else ""),
         (say("Written"), _time(facts.written)),
         (say("Study identifier"), facts.study if facts.kind == "scan" else ""),
     ]
@@ -165,12 +165,12 @@ def _review(page: PageText, review: ReviewFacts, number: int) -> list[Flowable]:
     lines += [page.verbatim(f"• {detail}", limit=LONG_TEXT) for detail in details]
     if review.first:
         lines.append(page.text(say("Read before the model's answer was shown."), size=7, colour=MUTED))
-    told = [_time(review.committed)]
+    told = [_time(review.committed)] if review.committed else []
     if review.reader:
         told.insert(0, f"{page.plain(say('Reader'))}: {person(review.reader)}")
     if review.seconds is not None:
         told.append(page.plain(say("{seconds} seconds to the decision", seconds=round(review.seconds))))
-    return [*lines, page.verbatim(" · ".join(told), size=7, colour=MUTED)]
+    return [*lines, *([page.verbatim(" · ".join(told), size=7, colour=MUTED)] if told else [])]
 
 
 def _detail(page: PageText, name: str, value: str) -> str:

@@ -53,6 +53,7 @@ def review(store: Store, user: User, study_id: str, given: ReviewInput, version:
     with store.writing() as session:
         study, now = _current(store, session, user, study_id, version), store.now()
         reading, seen = _answer(session, study_id), look(session, user, study_id)
+        _check_agreement(given, reading)
         review_id = new_id()
         also = [asdict(one) for one in given.also]
         body = {"label": given.label, "findings": dict(given.findings), "reason": given.reason, "also": also}
@@ -152,6 +153,18 @@ def _current(store: Store, session: Session, user: User, study_id: str, version:
     if study.version != version:
         raise Conflict("This study was changed since you opened it; look at it again. Nothing was overwritten.")
     return study
+
+
+def _check_agreement(given: ReviewInput, reading: ReadingRow | None) -> None:
+    """Let nobody overrule the model by its own finding, or agree with it by another of its findings."""
+    if reading is None or given.agrees is None:
+        return
+    if given.label not in reading.answer.get("probabilities", {}):  # the reader's own words: they may mean either
+        return
+    if given.agrees and given.label != reading.label:
+        raise InputError("Your finding is not the model's: overrule it, or choose its finding.")
+    if not given.agrees and given.label == reading.label:
+        raise InputError("Your finding is the model's: agree with it, or choose another finding.")
 
 
 def _check(given: ReviewInput) -> None:

@@ -9,6 +9,7 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from medai_core.cases import audit
 from medai_core.cases.access import Action, User
 from medai_core.cases.dicomweb import Archive
 from medai_core.cases.receive import identity_of
@@ -88,10 +89,10 @@ def send_report(
     except MedAIError as error:
         about = {"kind": kind, "destination": destination, "why": type(error).__name__}
         with workspace.store.writing() as session:
-            workspace.store.record(session, user, "report not sent", study_id, **about)
+            workspace.store.record(session, user, audit.NOT_SENT, study_id, **about)
         raise
     with workspace.store.writing() as session:
-        workspace.store.record(session, user, "report sent", study_id, kind=kind, destination=destination)
+        workspace.store.record(session, user, audit.SENT, study_id, kind=kind, destination=destination)
     return Sent(destination, kind, uid)
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
 
-from medai_core.cases.access import Action, User, allowed
+from medai_core.cases.access import Action, User, allowed, told_of
 from medai_core.cases.answers import NOBODY, SORTS, STATUSES, Filter, Page, Row
 from medai_core.cases.intake import words
 from medai_core.cases.receive import identity_of
@@ -26,13 +24,6 @@ _COLUMNS: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True)
-class NamedRow(Row):
-    """A row that also says what its assignee is called."""
-
-    assignee_name: str | None = None
-
-
 def worklist(
     store: Store, user: User, wanted: Filter, sort: str, descending: bool, page: int, size: int, reveal: bool
 ) -> Page:
@@ -46,7 +37,8 @@ def worklist(
         found = session.execute(select(StudyRow.status, func.count()).where(*rest).group_by(StudyRow.status))
         counts |= {status: count for status, count in found}
         total = sum(counts[status] for status in wanted.status or STATUSES)
-        order = _order(sort, descending)
+        # By urgency, the order alone would tell what is withheld.
+        order = _order("age" if sort == "urgency" and not reveal else sort, descending)
         # The page is cut from ids alone: whole rows, sealed columns and all, would be carried through the sort.
         page_of = select(StudyRow.id).where(*chosen).order_by(*order).limit(size).offset(page * size)
         whole = select(StudyRow, CaseRow).join(CaseRow, CaseRow.id == StudyRow.case_id)
@@ -55,8 +47,8 @@ def worklist(
         if not reveal:
             own = (ReviewRow.reader == user.subject) & ReviewRow.study_id.in_(shown)
             shown = set(session.scalars(select(ReviewRow.study_id).where(own)))
-        names, now = names_of(session, (study.assignee for study, _ in pairs)), store.now()
-        return Page(tuple(_row(store, s, c, now, named, s.id in shown, names) for s, c in pairs), total, counts)
+        names = names_of(session, (study.assignee for study, _ in pairs))
+        return Page(tuple(_row(store, user, s, c, s.id in shown, names) for s, c in pairs), total, counts)
 
 
 def names_of(session: Session, subjects: Iterable[str | None]) -> dict[str, str]:
@@ -120,15 +112,14 @@ def _assigned_to() -> ColumnElement[str]:
     return func.coalesce(name, StudyRow.assignee, NOBODY)
 
 
-def _row(
-    store: Store, study: StudyRow, case: CaseRow, now: datetime, named: bool, shown: bool, names: dict[str, str]
-) -> NamedRow:
+def _row(store: Store, user: User, study: StudyRow, case: CaseRow, shown: bool, names: dict[str, str]) -> Row:
+    arrived = told_of(user, study.arrived)
     description, patient = " ".join(filter(None, (study.modality, study.body_part))), case.pseudonym
-    if named:
+    if allowed(user, Action.SEE_IDENTITY):
         description = study_details(store, study)["description"] or description
         identity = identity_of(store, case)
         patient = identity.name or identity.patient_id or patient
-    return NamedRow(
+    return Row(
         study_id=study.id,
         case_id=case.id,
         kind=study.kind,
@@ -138,8 +129,8 @@ def _row(
         model_state=study.model_state,
         urgency=study.urgency if shown and study.urgency > NOT_READ else None,
         label=study.label if shown else None,
-        arrived=study.arrived,
-        age_seconds=(now - study.arrived).total_seconds(),
+        arrived=arrived,
+        age_seconds=(store.now() - arrived).total_seconds(),
         assignee=study.assignee,
         assignee_name=names[study.assignee] if study.assignee else None,
         objects=study.objects,

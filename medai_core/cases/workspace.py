@@ -141,7 +141,7 @@ class Workspace:
         Parameters
         ----------
         sort : {"urgency", "age", "status", "modality", "assignee"}
-            Of equals the one that has waited longest comes first.
+            Of equals the one that has waited longest comes first. By urgency means by age while `reveal` is False.
         page : int
             From 0.
         size : int

@@ -10,7 +10,7 @@ from importlib.metadata import version as library_version
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-VERSION = "2.0.0"
+VERSION = "3.0.0"
 LIBRARIES = ("tensorflow", "keras", "numpy", "scipy", "scikit-learn", "pillow")
 
 _CHEST_DATA = {
@@ -34,6 +34,9 @@ _SPLIT = (
     "betray who was trained on."
 )
 _NOTES = [
+    "A selector passes over more than half of what the generator makes: what is likelier among made than among real "
+    "images of a label, and most of what would be given another label. It learned this from the scan model, by whose "
+    "eyes distance and agreement are measured here: judged by another network both may be worse.",
     "Fréchet distance, KID, precision, recall, density and coverage are found in the scan model's feature space, over "
     "ten ways of cutting the real images in halves by patient, with one mix of labels; 'real against real' is the "
     "same figure between the halves, with as many images. KID is 0 on average between halves, so its floor is its mean "

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
+from itertools import islice
 from numbers import Real
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,9 +16,6 @@ from medai_core.artifacts import Bundle, load_arrays, load_model
 from medai_core.errors import InputError, Message, say
 from medai_core.synthesis.privacy import Descriptors
 
-if TYPE_CHECKING:
-    from medai_core.runtime import Compiled
-
 GENERATORS = {"chest_xray": "chest_xray_gan", "brain_mri": "brain_mri_gan"}
 """Generator of each scan model's kind of image."""
 
@@ -27,8 +24,10 @@ SIZE = 128
 TRUNCATION = (0.1, 1.5)
 CHUNK = 16
 """Images made at once."""
-PATIENCE = 4
-"""Candidates looked at per image asked for, before giving up on near-copies."""
+KEPT_CHUNKS = 256
+"""Chunks of candidates whose choice is remembered: a slider moves the same images."""
+PATIENCE = 12
+"""Candidates looked at per image asked for, before giving up."""
 
 _TITLES = {
     "brightness": say("Brightness"),
@@ -76,7 +75,7 @@ class SyntheticImage:
     label : str
         Asked for.
     seed, index : int
-        The image is the `index`-th of its seed, whatever the number asked for.
+        The image is the `index`-th candidate of its seed, whatever the number asked for.
     truncation : float
     shifts : tuple[tuple[str, float], ...]
         Attribute directions, with the shift along each.
@@ -103,10 +102,20 @@ class SyntheticImage:
 
 @dataclass(frozen=True, eq=False)
 class Generated:
-    """Images, and how many more were made but withheld as near-copies of a training image."""
+    """Images, and how many more candidates there were.
+
+    Attributes
+    ----------
+    images : tuple[SyntheticImage, ...]
+    withheld : int
+        Candidates left out as near-copies of a training image.
+    passed_over : int
+        Candidates that the selector did not keep: of a kind that is made too often, or without a clear label.
+    """
 
     images: tuple[SyntheticImage, ...]
     withheld: int
+    passed_over: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,6 +145,7 @@ class Generator:
 
     def __init__(self, bundle: Bundle) -> None:
         from medai_core.runtime import Compiled
+        from medai_core.synthesis.network import parts_of
 
         stored = bundle.preprocessing
         self.bundle = bundle
@@ -145,7 +155,10 @@ class Generator:
         self.latent_size: int = stored["seed_size"]
         self.directions = _directions(bundle)
         self.descriptors = Descriptors.from_arrays(load_arrays(bundle, "descriptors"))
-        self._run: Compiled = Compiled(load_model(bundle), (self.latent_size + len(self.labels),))
+        imagine, paint = parts_of(load_model(bundle))
+        self._imagine = Compiled(imagine, (self.latent_size + len(self.labels),))
+        self._paint = Compiled(paint, paint.input_shape[1:])
+        self._kept = lru_cache(KEPT_CHUNKS)(self._select)
 
     def generate(
         self,
@@ -159,8 +172,9 @@ class Generator:
     ) -> Generated:
         """Make `count` images of one label.
 
-        Image i of a seed is the same whatever the count. Near-copies of a training image are withheld, and the
-        next one takes their place.
+        Candidates are numbered; one passed over by the selector, or withheld as a near-copy of a training image,
+        leaves its number unused. The selector decides by the candidate without truncation and shifts, so that these
+        change images and never swap them. The first images of a seed are the same whatever the count.
 
         Parameters
         ----------
@@ -180,38 +194,55 @@ class Generator:
         Raises
         ------
         InputError
-            An argument outside its limits, or nothing but near-copies.
+            An argument outside its limits, or hardly anything but near-copies.
         """
         count = _whole(count, "count", 1, MAX_COUNT)
         moved = tuple(sorted((name, shift) for name, shift in _numbers(shifts or {}).items() if shift))
         images: list[SyntheticImage] = []
-        withheld = start = 0
+        withheld, candidates = 0, self.kept(label, seed)
         while len(images) < count:
-            if start >= PATIENCE * (count + CHUNK):
-                raise InputError("Nearly every image of seed {seed} came out as a near-copy", seed=seed)
-            size = min(CHUNK, count - len(images))
-            latents = self._latents(start, size, seed)
-            pixels = self._drawn(latents, label, truncation, dict(moved))
+            chosen = list(islice(candidates, min(CHUNK, count - len(images))))
+            if not chosen or chosen[-1][0] >= PATIENCE * (count + CHUNK):
+                raise InputError("Hardly any image of seed {seed} can be shown: choose another one", seed=seed)
+            indices, plain = zip(*chosen, strict=True)
+            if moved or truncation != 1.0:
+                pixels = self._drawn(self._latents(indices, seed), label, truncation, dict(moved))
+            else:
+                pixels = self._painted(np.stack(plain))
             near = self.descriptors.nearest(pixels)
-            for k in range(size):
+            for k, index in enumerate(indices):
                 if near.withheld[k]:
                     withheld += 1
                     continue
-                about = (label, seed, start + k, float(truncation), moved)
+                about = (label, seed, index, float(truncation), moved)
                 rest = (pixels[k], float(near.similarity[k]), float(near.closeness[k]))
                 images.append(SyntheticImage(self.id, self.bundle.version, *about, *rest))
-            start += size
             if progress:
                 progress(len(images), count)
-        return Generated(tuple(images), withheld)
+        return Generated(tuple(images), withheld, indices[-1] + 1 - count - withheld)
+
+    def kept(self, label: str, seed: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Yield the candidates of a seed that the selector keeps under a label, in order: number and (16, 16, C)."""
+        number, seed = self._label_index(label), _whole(seed, "seed", 0, 2**32 - 1)
+        for chunk in range(PATIENCE * (MAX_COUNT // CHUNK + 1)):
+            yield from self._kept(number, seed, chunk)
+
+    def _select(self, label: int, seed: int, chunk: int) -> tuple[tuple[int, NDArray[np.float32]], ...]:
+        """The candidates of the `chunk`-th chunk that are kept."""
+        indices = range(chunk * CHUNK, (chunk + 1) * CHUNK)
+        kinds = np.eye(len(self.labels), dtype=np.float32)[[label] * CHUNK]
+        made, chances = self._imagine(np.concatenate([self._latents(indices, seed), kinds], 1))
+        luck = [np.random.default_rng([seed, index, 1]).random() for index in indices]
+        every = zip(indices, made, luck, chances[:, 0], strict=True)
+        return tuple((index, one.copy()) for index, one, own, chance in every if own < chance)
 
     def latents(self, count: int, seed: int) -> NDArray[np.float32]:
         """Seed vectors (count, Z) of a seed, standard normal."""
-        return self._latents(0, _whole(count, "count", 1, MAX_COUNT), seed)
+        return self._latents(range(_whole(count, "count", 1, MAX_COUNT)), seed)
 
-    def _latents(self, start: int, count: int, seed: int) -> NDArray[np.float32]:
+    def _latents(self, indices: Iterable[int], seed: int) -> NDArray[np.float32]:
         seed = _whole(seed, "seed", 0, 2**32 - 1)
-        rows = [np.random.default_rng([seed, start + k]).standard_normal(self.latent_size) for k in range(count)]
+        rows = [np.random.default_rng([seed, index]).standard_normal(self.latent_size) for index in indices]
         return np.stack(rows).astype(np.float32)
 
     def render(
@@ -252,8 +283,12 @@ class Generator:
         labels = [label] * len(seeds) if isinstance(label, str) else label
         kinds = np.eye(len(self.labels), dtype=np.float32)[[self._label_index(name) for name in labels]]
         batch = np.concatenate([seeds, kinds], 1)  # (N, Z + K)
-        made = [self._run(batch[k : k + CHUNK])[..., 0] for k in range(0, len(batch), CHUNK)]
-        return np.round(np.concatenate(made) * 255).astype(np.uint8)
+        made = [self._painted(self._imagine(batch[k : k + CHUNK])[0]) for k in range(0, len(batch), CHUNK)]
+        return np.concatenate(made)
+
+    def _painted(self, latents: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Images (N, 128, 128) of latents (N, 16, 16, C)."""
+        return np.round(self._paint(latents)[..., 0] * 255).astype(np.uint8)
 
     def interpolate(self, label: str, seed_from: int, seed_to: int, steps: int, truncation: float = 1.0) -> Rendered:
         """`steps` images on the way from one seed's first image to another's.
@@ -262,7 +297,7 @@ class Generator:
         (White 2016, "Sampling generative networks").
         """
         steps = _whole(steps, "steps", 2, MAX_COUNT)
-        a, b = self.latents(1, seed_from)[0], self.latents(1, seed_to)[0]
+        a, b = (self._latents([next(self.kept(label, seed), (0,))[0]], seed)[0] for seed in (seed_from, seed_to))
         cosine = np.clip(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)), -1.0, 1.0)
         angle = max(float(np.arccos(cosine)), 1e-6)
         share = np.linspace(0.0, 1.0, steps)[:, None]
@@ -272,9 +307,9 @@ class Generator:
     def across(
         self, seed: int, index: int = 0, *, truncation: float = 1.0, shifts: Mapping[str, float] | None = None
     ) -> Rendered:
-        """The `index`-th image of a seed as each label, in their order."""
-        start = _whole(index, "index", 0, PATIENCE * (MAX_COUNT + CHUNK))
-        latents = np.repeat(self._latents(start, 1, seed), len(self.labels), 0)
+        """Candidate `index` of a seed as each label, in their order."""
+        index = _whole(index, "index", 0, PATIENCE * (MAX_COUNT + CHUNK))
+        latents = np.repeat(self._latents([index], seed), len(self.labels), 0)
         return self.render(latents, self.labels, truncation=truncation, shifts=shifts)
 
     def _label_index(self, label: str) -> int:

@@ -5,7 +5,8 @@ An autoencoder first learns to write an image as 16 × 16 latent vectors and bac
 costs a tenth of one on pixels. Seen under one roof::
 
     image (B, 128, 128, 1) ─ encoder ─ latents (B, 16, 16, C) ─ decoder ─ image (B, 128, 128, 1)
-    seed (B, 16, 16, C), label (B, K) ─ generator, twice ─┘ └─ critic ─ realness (B, 1)
+    seed (B, 16, 16, C), label (B, K) ─ generator, twice ─┘├─ critic ─ realness (B, 1)
+                                                           └─ selector ─ chance of being kept (B, 1)
 
 The generator learns twice. As a flow (Lipman et al. 2023) it learns to undo any amount of noise, which needs many
 steps and forgets no kind of image; then, against a critic, to do it sharply in a few (Lin et al. 2025, "Diffusion
@@ -18,11 +19,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import keras
+import numpy as np
 from keras import layers, ops
+from numpy.typing import ArrayLike
 
 SIZE = 128
+LEAD = 6.0
+"""How sharply the selector tells a label that leads from one that does not, per unit of a logit."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,12 @@ class NetworkConfig:
         Channels of the patch critic at 64 × 64, 32 × 32 and 16 × 16.
     flow_widths : tuple[int, int]
         Channels of the generator at 16 × 16 and 8 × 8.
+    selector_widths : tuple[int, int, int]
+        Channels of the selector at 16 × 16, 8 × 8 and 4 × 4.
+    glance_size : int
+        Number of features it tells real images from made ones by.
+    unclear : float
+        What the chance of being kept is multiplied by where another label is likelier.
     style_size : int
         Length of the vector that time and label are mapped to.
     times : tuple[float, ...]
@@ -54,6 +66,9 @@ class NetworkConfig:
     latent_channels: int = 8
     patch_widths: tuple[int, ...] = (32, 64, 128)
     flow_widths: tuple[int, int] = (96, 192)
+    selector_widths: tuple[int, int, int] = (48, 64, 96)
+    glance_size: int = 64
+    unclear: float = 0.1
     style_size: int = 192
     heads: int = 4
     times: tuple[float, ...] = (1.0, 0.5)
@@ -288,3 +303,64 @@ def build_critic(flow: keras.Model) -> keras.Model:
     match = layers.Dot(1, dtype="float32")([x, of_label])
     realness = layers.Add(dtype="float32")([layers.Dense(1, dtype="float32")(x), match])
     return keras.Model(flow.input, realness, name="critic")
+
+
+def build_glance(config: NetworkConfig) -> keras.Model:
+    """Return latents (B, 16, 16, C) → [features (B, D), logits (B, K)]: what the scan model sees, at a glance."""
+    fine, middle, coarse = config.selector_widths
+    latents = keras.Input(config.latent_shape, name="latents")
+    x = _residual(_conv(latents, fine), fine)  # (B, 16, 16, fine)
+    x = _residual(_conv(_active(x), middle, 4, 2), middle)  # (B, 8, 8, middle)
+    x = layers.Dropout(0.2)(_active(_residual(_conv(_active(x), coarse, 4, 2), coarse)))  # (B, 4, 4, coarse)
+    placed = _active(layers.Flatten()(_conv(x, 16, 1, gain=1.0)))
+    x = layers.Dropout(0.2)(layers.Concatenate()([layers.GlobalAveragePooling2D()(x), placed]))
+    x = _active(layers.Dense(coarse, kernel_initializer="he_normal")(x))
+    answers = [layers.Dense(config.glance_size, name="features")(x), layers.Dense(config.classes, name="logits")(x)]
+    return keras.Model(latents, answers, name="glance")
+
+
+def build_selector(config: NetworkConfig) -> keras.Model:
+    """Return [latents (B, 16, 16, C), label (B, K) one-hot] → chance (B, 1) that an image is kept.
+
+    The chance rises with the odds that the features are a real image's of that label, a line in the features, and is
+    small where another label is likelier.
+    """
+    latents, label = keras.Input(config.latent_shape, name="latents"), keras.Input((config.classes,), name="label")
+    features, logits = build_glance(config)(latents)
+    ratio = layers.Dot(1)([layers.Dense(config.classes, kernel_initializer="zeros", name="ratio")(features), label])
+    lead = layers.Dot(1)([logits, label]) - ops.max(logits - 1e4 * label, -1, keepdims=True)
+    clear = config.unclear + (1 - config.unclear) * ops.sigmoid(LEAD * lead)
+    return keras.Model([latents, label], ops.sigmoid(ratio) * clear, name="selector")
+
+
+def compose(
+    generator: keras.Model,
+    decoder: keras.Model,
+    selector: keras.Model,
+    mean: ArrayLike,
+    std: ArrayLike,
+    config: NetworkConfig,
+) -> keras.Model:
+    """Return one network, seed and one-hot label (B, Z + K) → image (B, 128, 128, 1) in [0, 1], chance (B, 1)."""
+    both = keras.Input((config.seed_size + config.classes,), name="seed_and_label")
+    stretch = config.emphasis
+    label = layers.Rescaling(1 + stretch, offset=-stretch / config.classes)(both[:, config.seed_size :])
+    latents = layers.Reshape(config.latent_shape)(both[:, : config.seed_size])
+    for now, then in pairwise((*config.times, 0.0)):
+        time = layers.Rescaling(0.0, offset=now)(both[:, :1])
+        velocity = generator([latents, time, label])
+        latents = layers.Add()([latents, layers.Rescaling(then - now)(velocity)])
+    scaled = layers.Rescaling(np.asarray(std).tolist(), offset=np.asarray(mean).tolist(), name="latent_scale")(latents)
+    chance = selector([latents, both[:, config.seed_size :]])
+    return keras.Model(both, [decoder(scaled), chance], name="image_generator")
+
+
+def parts_of(whole: keras.Model) -> tuple[keras.Model, keras.Model]:
+    """Take a network of :func:`compose` apart: seed and label → [latents, chance], and latents → image.
+
+    So only the images that are kept have to be painted.
+    """
+    scale = whole.get_layer("latent_scale")
+    latents = keras.Input(scale.input.shape[1:])
+    painted = whole.get_layer("decoder")(scale(latents))
+    return keras.Model(whole.input, [scale.input, whole.outputs[1]]), keras.Model(latents, painted)

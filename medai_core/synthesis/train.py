@@ -18,6 +18,7 @@ from medai_core.synthesis.network import NetworkConfig, build_critic, build_flow
 from medai_core.synthesis.train_flow import FlowRecipe, balanced
 from medai_core.synthesis.train_painters import PainterRecipe, Progress, Tensors
 from medai_core.synthesis.train_players import Checkpoint, Player, average
+from medai_core.synthesis.train_selector import SelectorRecipe
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,8 @@ class Recipe:
 
     Attributes
     ----------
-    painter, flow : PainterRecipe, FlowRecipe
-        Of the autoencoder, and of what the generator learns before it meets the critic.
+    painter, flow, selector : PainterRecipe, FlowRecipe, SelectorRecipe
+        Of the autoencoder, of what the generator learns before it meets the critic, and of what picks its images.
     head_start : int
         Steps the critic learns alone.
     views_share : float
@@ -46,6 +47,7 @@ class Recipe:
     network: NetworkConfig
     painter: PainterRecipe = field(default_factory=PainterRecipe)
     flow: FlowRecipe = field(default_factory=FlowRecipe)
+    selector: SelectorRecipe = field(default_factory=SelectorRecipe)
     steps: int = 1_800
     batch: int = 32
     rate: float = 5e-5
@@ -61,8 +63,8 @@ class Recipe:
 
 
 RECIPES = {
-    "chest_xray_gan": Recipe(NetworkConfig(3, emphasis=0.5)),
-    "brain_mri_gan": Recipe(NetworkConfig(4, emphasis=0.5), steps=1_350),
+    "chest_xray_gan": Recipe(NetworkConfig(3, emphasis=0.25)),
+    "brain_mri_gan": Recipe(NetworkConfig(4, selector_widths=(32, 48, 64), emphasis=0.6), steps=1_350),
 }
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
-from itertools import pairwise
 from pathlib import Path
 
 import keras
 import numpy as np
-from keras import layers
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -18,19 +16,21 @@ from medai_core.artifacts import Bundle, round_weights, save_bundle
 from medai_core.errors import ArtifactError
 from medai_core.likeness import joined_groups
 from medai_core.synthesis import directions, quality
-from medai_core.synthesis.cards import VERSION, card_of
+from medai_core.synthesis.cards import CARDS, VERSION, card_of
 from medai_core.synthesis.evaluate import evaluate
 from medai_core.synthesis.generator import GENERATORS, Generator
-from medai_core.synthesis.network import NetworkConfig
+from medai_core.synthesis.network import build_selector, compose, parts_of
 from medai_core.synthesis.privacy import Descriptors
 from medai_core.synthesis.split import split
 from medai_core.synthesis.train import RECIPES, Recipe, train_gan
 from medai_core.synthesis.train_flow import moved, train_flow
 from medai_core.synthesis.train_painters import Progress, encode, train_autoencoder
+from medai_core.synthesis.train_selector import Seen, train_selector
 
 SCAN_MODELS = {generator: scan_model for scan_model, generator in GENERATORS.items()}
 BITS = 5
 """Significant bits of a stored weight, which 10 MB have room for: the generator is measured after rounding."""
+PER_CALL = 500
 LOOK = 1500
 """Images made to measure a generator in training."""
 
@@ -39,26 +39,13 @@ ScanModel = Callable[[Images], tuple[NDArray[np.float32], NDArray[np.float64]]]
 """Images (N, 128, 128) → features (N, D) and probabilities (N, K)."""
 
 
-def compose(generator: keras.Model, decoder: keras.Model, mean: NDArray, std: NDArray, config: NetworkConfig):
-    """Return one network, seed and one-hot label (B, Z + K) → image (B, 128, 128, 1) in [0, 1]."""
-    both = keras.Input((config.seed_size + config.classes,), name="seed_and_label")
-    stretch = config.emphasis
-    label = layers.Rescaling(1 + stretch, offset=-stretch / config.classes)(both[:, config.seed_size :])
-    latents = layers.Reshape(config.latent_shape)(both[:, : config.seed_size])
-    for now, then in pairwise((*config.times, 0.0)):
-        time = layers.Rescaling(0.0, offset=now)(both[:, :1])
-        velocity = generator([latents, time, label])
-        latents = layers.Add()([latents, layers.Rescaling(then - now)(velocity)])
-    scaled = layers.Rescaling(std.tolist(), offset=mean.tolist(), name="latent_scale")(latents)
-    return keras.Model(both, decoder(scaled), name="image_generator")
-
-
 def renderer(network: keras.Model, classes: int) -> Callable[[NDArray[np.float32], NDArray[np.int64]], Images]:
-    """Return seeds (N, Z), labels (N,) → 8-bit images (N, 128, 128)."""
+    """Return seeds (N, Z), labels (N,) → 8-bit images (N, 128, 128), whether the selector would keep them or not."""
 
     def render(seeds: NDArray[np.float32], labels: NDArray[np.int64]) -> Images:
         batch = np.concatenate([seeds, np.eye(classes, dtype=np.float32)[labels]], 1)
-        return np.round(network.predict(batch, batch_size=32, verbose=0)[..., 0] * 255).astype(np.uint8)
+        images, _ = network.predict(batch, batch_size=32, verbose=0)
+        return np.round(images[..., 0] * 255).astype(np.uint8)
 
     return render
 
@@ -116,7 +103,8 @@ def train_generator(
         rng = np.random.default_rng(recipe.seed)
         seeds = rng.standard_normal((LOOK, recipe.network.seed_size), np.float32)
         asked = rng.choice(len(share), LOOK, p=share)
-        made = renderer(compose(generator, decoder, mean, std, recipe.network), len(share))(seeds, asked)
+        network = compose(generator, decoder, build_selector(recipe.network), mean, std, recipe.network)
+        made = renderer(network, len(share))(seeds, asked)
         contact_sheet(np.concatenate([made[asked == k][:12] for k in range(len(share))]), work / f"grid_{step:06d}.png")
         features, probabilities = scan_model(made)
         agreement = float((probabilities.argmax(1) == asked).mean())
@@ -127,8 +115,49 @@ def train_generator(
     standard = np.stack([((part - mean) / std).astype(np.float16) for part in (latents, *copies)])
     flow = train_flow(standard, labels[train], recipe.network, recipe.flow, work, progress)
     generator = train_gan(standard[0], labels[train], flow, recipe, work, progress, look)
-    network = compose(generator, decoder, mean, std, recipe.network)
+    selector = fit_selector(generator, decoder, latents, images[train], labels[train], scan_model, recipe, progress)
+    network = compose(generator, decoder, selector, mean, std, recipe.network)
     return bundle_of(model, network, images, labels, groups, label_names, scan_model, out, progress)
+
+
+def fit_selector(
+    generator: keras.Model,
+    decoder: keras.Model,
+    latents: NDArray[np.floating],
+    images: Images,
+    labels: NDArray[np.int64],
+    scan_model: ScanModel,
+    recipe: Recipe,
+    progress: Progress,
+) -> keras.Model:
+    """Make images of each label as often as it occurs, show them and the real ones to the scan model, and train.
+
+    Parameters
+    ----------
+    latents, images, labels
+        Real ones: (N, 16, 16, C) not yet standardised, (N, 128, 128) and (N,).
+    """
+    config, classes = recipe.network, recipe.network.classes
+    mean, std = latents.mean((0, 1, 2)), latents.std((0, 1, 2))
+    imagine, paint = parts_of(compose(generator, decoder, build_selector(config), mean, std, config))
+    rng = np.random.default_rng([recipe.selector.seed, 7])
+    asked = rng.choice(classes, recipe.selector.made, p=np.bincount(labels, minlength=classes) / len(labels))
+    made, answers = [], []
+    for start in range(0, len(asked), PER_CALL):
+        kinds = np.eye(classes, dtype=np.float32)[asked[start : start + PER_CALL]]
+        seeds = rng.standard_normal((len(kinds), config.seed_size), np.float32)
+        made.append(imagine.predict(np.concatenate([seeds, kinds], 1), batch_size=32, verbose=0)[0])
+        pixels = np.round(paint.predict(made[-1], batch_size=32, verbose=0)[..., 0] * 255).astype(np.uint8)
+        answers += quality.in_chunks(scan_model, pixels)
+        progress({"part": "selector's images", "epoch": start + len(kinds), "of": len(asked)})
+    real = Seen((latents - mean) / std, labels, *_answers(quality.in_chunks(scan_model, images)))
+    return train_selector(
+        real, Seen(np.concatenate(made), asked, *_answers(answers)), config, recipe.selector, progress
+    )
+
+
+def _answers(parts: Iterable[tuple[NDArray, NDArray]]) -> list[NDArray]:
+    return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
 
 def bundle_of(
@@ -150,7 +179,7 @@ def bundle_of(
     round_weights(network, BITS)
     train, held = split(groups, labels)
     names = joined_groups(images[train], groups[train])
-    features = np.concatenate([part for part, _ in quality.in_chunks(scan_model, images[train])])  # (N, D)
+    features, _ = _answers(quality.in_chunks(scan_model, images[train]))  # (N, D)
     arrays = {"descriptors": Descriptors.build(images[train], names, features).to_arrays()}
     basis, classes = directions.coarse_basis(recipe.network.latent_shape), recipe.network.classes
     found = directions.find(SCAN_MODELS[model], renderer(network, classes), basis, classes, seed=recipe.seed)
@@ -159,7 +188,8 @@ def bundle_of(
     card = card_of(model, images, labels, groups, held, asdict(recipe))
     unmeasured = save_bundle(work / "unmeasured", network, card, preprocessing, {}, arrays, bits=BITS)
     figures = evaluate(Generator(unmeasured), images, labels, groups, scan_model, progress)
-    return save_bundle(out, network, card, preprocessing, {"figures": figures}, arrays, bits=BITS)
+    metrics = {"figures": figures, "notes": CARDS[model]["notes"]}
+    return save_bundle(out, network, card, preprocessing, metrics, arrays, bits=BITS)
 
 
 def _preprocessing(

@@ -27,7 +27,7 @@ def main() -> None:
         st.subheader(_("What readers made of the models"), anchor=False)
         case_admin.versions(found.versions)
     with failures:
-        case_admin.failures(found.failures)
+        case_admin.failures(found.failures, found.failed)
     with people:
         case_admin.people(found.users)
     if audit.open and allowed(user, Action.AUDIT):

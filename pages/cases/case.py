@@ -130,6 +130,8 @@ def looks(current: Study, prior: Study | None, user: User) -> None:
                 one = case_look.chosen_object(study, side)
                 look(study, one, side, user, NARROW_PX)
                 case_answer.reading_card(study, one, side)
+                if study is current:
+                    facts(study, one)
         return
     if current.kind == "stay":
         one = case_look.chosen_object(current, "now")

@@ -22,7 +22,7 @@ REFRESH_SECONDS = 5.0
 
 
 def main() -> None:
-    page(_("Worklist"), _("What waits to be read, sorted by urgency. The list refreshes itself."))
+    page(_("Worklist"), _("What waits to be read. The list refreshes itself."))
     case_kit.case_styles()
     user = current_user()
     with case_kit.answered():
@@ -75,7 +75,7 @@ def listing() -> None:
 
 def asked(user: User, wanted: case_filters.Wanted) -> tuple[Page, bool]:
     """Ask the workspace for the page, or for the last one there is, and say whether it withholds the model's word."""
-    space, withheld = case_kit.workspace(), bool(st.session_state.get(case_kit.READ_FIRST))
+    space, withheld = case_kit.workspace(), case_kit.read_first()
 
     def page_of(place: int) -> Page:
         return space.worklist(

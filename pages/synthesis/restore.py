@@ -25,6 +25,8 @@ HELD = "restore_held"
 ROUND = "restore_round"
 NOISE, REGION = "noise", "region"
 SAMPLES_SHOWN = 6
+# Where the session keeps the noise to add, and how much of it a sample gets, which has none of its own.
+ADDED, TRY_OUT = "restore_added", 0.1
 
 
 def main() -> None:
@@ -92,7 +94,8 @@ def ask_for_image() -> None:
 
 
 def hold(name: str, data: bytes, sample: bool = False) -> None:
-    """Keep an image for this page."""
+    """Keep an image for this page. A visitor's own is worked on as it is, until they ask for noise."""
+    st.session_state[ADDED] = TRY_OUT if sample else 0.0
     st.session_state[HELD] = uploads.Held(name, data, hashlib.sha256(data).hexdigest(), sample)
 
 
@@ -130,7 +133,7 @@ def caution(held: Held) -> None:
 @st.fragment
 def restore(model: str, held: Held, image: NDArray[np.uint8]) -> None:
     """Ask what to do, and show what came of it."""
-    left, right = st.columns([3, 8], gap="medium")
+    left, right = st.columns([1, 2], gap="medium")
     with left:
         names = {NOISE: _("Remove noise"), REGION: _("Fill in a region")}
         what = st.segmented_control(
@@ -150,7 +153,7 @@ def restore(model: str, held: Held, image: NDArray[np.uint8]) -> None:
         except MedAIError as error:
             problem(error, held.name)
             return
-        restore_view.before_after(found)
+        restore_view.before_after(found, noisy=added > 0)
         st.download_button(
             _("Download the restored image"), lambda: restore_view.png_of(found.after, model, region),
             file_name="medai-restored.png", mime="image/png", icon=":material/download:", on_click="ignore",
@@ -162,7 +165,7 @@ def restore(model: str, held: Held, image: NDArray[np.uint8]) -> None:
 def noise_controls() -> tuple[float, float]:
     """Ask for the noise to add first, and how strongly to take noise away."""
     added = st.slider(
-        _("Noise added first, to try it out"), 0.0, 0.3, 0.1, 0.01, key="restore_added", persist_state="session",
+        _("Noise added first, to try it out"), 0.0, 0.3, step=0.01, key=ADDED, persist_state="session",
         help=_("Standard deviation of the grey levels, as a share of white."),
     )  # fmt: skip
     strength = st.slider(

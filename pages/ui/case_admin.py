@@ -24,8 +24,8 @@ def figures(found: Overview) -> None:
     rows = [
         (_("Cases"), f"{found.cases:,}"),
         (_("Studies"), f"{found.studies:,}"),
-        (_("Waiting for a model"), f"{found.queue:,}"),
-        (_("Not readable"), f"{len(found.failures):,}"),
+        (_("In the queue"), f"{found.queue:,}"),
+        (_("Not readable"), f"{found.failed:,}"),
         (_("Storage"), storage(found.storage_bytes)),
     ]
     for column, (name, value) in zip(st.columns(len(rows)), rows, strict=True):
@@ -128,7 +128,8 @@ def judged_chart(found: list[VersionUse]) -> None:
         (_("Overruled"), [one.overruled for one in found], {"color": ORANGE, "pattern": {"shape": "/", "size": 6}}),
     ):
         figure.add_bar(
-            name=title, y=names, x=values, orientation="h", marker=look | {"line_width": 0}, text=values,
+            name=title, y=names, x=values, orientation="h", marker=look | {"line_width": 0},
+            text=[value or "" for value in values],
             textposition="outside", cliponaxis=False, hovertemplate="%{y}: %{x}<extra>" + title + "</extra>",
         )  # fmt: skip
     figure.update_layout(
@@ -145,7 +146,7 @@ def judged_chart(found: list[VersionUse]) -> None:
     draw(figure, "admin_judged", told(_("Agreed and overruled by model version"), words), 56 + 62 * len(names))
 
 
-def failures(found: tuple[Failure, ...]) -> None:
+def failures(found: tuple[Failure, ...], count: int) -> None:
     """Show which files no model could read, and why."""
     if not found:
         st.markdown(
@@ -161,6 +162,8 @@ def failures(found: tuple[Failure, ...]) -> None:
         },
         hide_index=True, key="admin_failures", height=min(38 + 35 * len(found), 320), alt=_("Failures"),
     )  # fmt: skip
+    if count > len(found):
+        st.caption(_("The newest {n} of {all}.").format(n=len(found), all=f"{count:,}"))
 
 
 def backups() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
@@ -14,7 +14,18 @@ from pages.ui.charts import draw, told
 from pages.ui.frame import bullets, facts
 from pages.ui.language import _, tell
 from pages.ui.theme import accent
-from pages.ui.words import capital, interval, label_name, listed, metric_name, model_name, percent, plain, refusal_title
+from pages.ui.words import (
+    capital,
+    interval,
+    label_name,
+    listed,
+    metric_name,
+    model_name,
+    percent,
+    plain,
+    refusal_title,
+    split_name,
+)
 
 if TYPE_CHECKING:
     from medai_core.cases.answers import ModelReading, Object, Study
@@ -93,6 +104,7 @@ def answered(reading: ModelReading, side: str) -> None:
         share = found.probabilities.get(found.label or "", 0.0)
         st.write(_("Calibrated probability {p}").format(p=f"**{percent(share)}**"))
         charts.probability_bars(found.probabilities, found.prediction_set, key=f"case_probabilities_{side}")
+        st.caption("● " + _("in the prediction set; grey: outside it."))
         set_words(found)
     else:
         risk(found, side)
@@ -175,10 +187,9 @@ def model_facts(study: Study, one: Object) -> None:
     if study.kind == "scan":
         answer.model_panel(reading.model)
         return
-    st.subheader(_("About this model"), anchor=False)
     card = found.card
     rows = [(_("Population"), _(answer._text(card.get("population"))))]
-    rows += [(metric_name(name), value) for name, value in _figures(found.metrics, reading.model)]
+    rows += _figures(found.metrics, reading.model)
     facts([*rows, (_("Version"), f"{found.version} · sha256 {found.digest[:12]}")])
     if card.get("not_for"):
         st.markdown(f"**{_('Not for')}**")
@@ -189,7 +200,11 @@ def _figures(metrics: dict[str, object], model: str) -> list[tuple[str, str]]:
     names = ("AUROC, blend", "AUROC, blend, at hour 24") if model == icu_loaders.RISK else ()
     rows = [row for row in metrics.get("figures", []) if row["metric"] in names]
     rows = rows or [row for row in metrics.get("figures", []) if row["metric"].startswith(WATCHED)][:3]
-    return [(row["metric"], interval(row)) for row in rows]
+    return [(" · ".join(filter(None, _named(row))), interval(row)) for row in rows]
+
+
+def _named(row: dict[str, Any]) -> tuple[str, str]:
+    return metric_name(row["metric"]), split_name(row.get("split", ""))
 
 
 def short(reading: ModelReading) -> str:

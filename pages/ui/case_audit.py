@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from medai_core.cases.audit import Verification
 
 ROWS = 50
-PAGE, CHECKED = "audit_page", "audit_checked"
+CHECKED = "audit_checked"
 
 
 def action_names() -> dict[str, str]:
@@ -30,7 +30,9 @@ def action_names() -> dict[str, str]:
         "assigned": _("assigned"), "reviewed": _("reviewed"), "exported": _("exported"), "forgot": _("forgotten"),
         "report sent": _("report sent to a PACS"), "report not sent": _("report not taken by a PACS"),
         "pacs searched": _("PACS searched"), "report came back": _("own report came back"),
-        "refused": _("refused to a user"),
+        "refused": _("refused to a user"), "association refused": _("connection of a device refused"),
+        "signed in": _("signed in"), "signed out": _("signed out"), "session ended": _("session ended"),
+        "sign-in refused": _("sign-in not believed"), "backed up": _("backed up"), "restored": _("restored"),
         "verified audit": _("log checked"), "exported audit": _("log exported"),
     }  # fmt: skip
 
@@ -50,10 +52,10 @@ def log() -> None:
         names = action_names()
         action = st.selectbox(
             _("Event"), [None, *names], format_func=lambda one: names[one] if one else _("All events"), width=220,
-            key="audit_action", on_change=_to_first, filter_mode=None,
+            key="audit_action", filter_mode=None,
         )  # fmt: skip
         about = st.text_input(
-            _("About"), key="audit_object", width=300, on_change=_to_first, max_chars=64,
+            _("About"), key="audit_object", width=300, max_chars=64,
             placeholder=_("Id of a case, study or file"),
         )  # fmt: skip
     checked()
@@ -62,10 +64,11 @@ def log() -> None:
 
 def listed(user: User, action: str | None, about: str | None) -> None:
     """Show a page of events, the newest first."""
-    st.session_state.setdefault(PAGE, 1)
+    turned = f"audit_page_{action}_{about}"  # another question begins on its first page
+    number = st.session_state.get(turned, 1) - 1
     place = st.container()
     with answered():
-        found = workspace().events(user, page=st.session_state[PAGE] - 1, size=ROWS, action=action, object_id=about)
+        found = workspace().events(user, page=number, size=ROWS, action=action, object_id=about)
     if not found.events:
         st.caption(_("No event fits."))
         return
@@ -87,18 +90,13 @@ def listed(user: User, action: str | None, about: str | None) -> None:
         )  # fmt: skip
     pages = -(-found.total // ROWS)
     if pages > 1:
-        st.session_state[PAGE] = min(st.session_state[PAGE], pages)
-        st.pagination(pages, key=PAGE)
+        st.pagination(pages, key=turned)
     st.caption(_("{n} events").format(n=f"{found.total:,}"))
 
 
 def details(given: Mapping[str, Any]) -> str:
     """Return the details of an event as the log keeps them."""
     return json.dumps(given, ensure_ascii=False, sort_keys=True) if given else ""
-
-
-def _to_first() -> None:
-    st.session_state[PAGE] = 1
 
 
 def _check() -> None:

@@ -37,10 +37,10 @@ def forgetting(case: Case) -> None:
     st.write(_("Forgetting this case removes, for everybody and for good:"))
     bullets(
         [
-            _("{studies} studies with {files} files, and all the models said of them").format(
+            _("studies: {studies}, files: {files}, and all the models said of them").format(
                 studies=studies, files=files
             ),
-            _("{reviews} readings by people, and every report made here").format(reviews=reviews),
+            _("readings by people: {reviews}, and every report made here").format(reviews=reviews),
             _("the patient's name and numbers"),
         ]
     )

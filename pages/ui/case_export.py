@@ -10,7 +10,7 @@ import streamlit as st
 from medai_core.cases.access import Action, User, allowed
 from medai_core.errors import MedAIError
 from pages.ui import case_send
-from pages.ui.case_kit import READ_FIRST, moment, refused, workspace
+from pages.ui.case_kit import moment, read_first, refused, workspace
 from pages.ui.language import _, tell
 from pages.ui.words import plain
 
@@ -84,7 +84,7 @@ def make(study: Study, user: User, kind: str, identified: bool, key: str) -> Mad
     """Make an export, or find out why it cannot be made."""
     try:
         # Asked anew: a model may have read the study since the page was drawn.
-        reveal = not st.session_state.get(READ_FIRST)
+        reveal = not read_first()
         made = workspace().export(user, study.study_id, kind, identified=identified, reveal=reveal, translate=tell)
         return Made(key, made)
     except MedAIError as error:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.ui.case_kit import READ_FIRST, STATUS_SIGNS, status_name
+from medai_core.cases.access import Action, allowed
+from pages.ui.case_kit import STATUS_SIGNS, read_first, status_name
 from pages.ui.language import _
+from pages.ui.signin import current_user
 
 if TYPE_CHECKING:
     from medai_core.cases.access import User
@@ -24,6 +26,7 @@ STATUS, MODALITY, WHO, SORT, ORDER, PAGE, TEXT = (
 )
 TURNED = "worklist_turned"
 """The widget of the pages, which is there only where there are several; :data:`PAGE` is always there."""
+USUAL = "worklist_usual_sort"
 NAMES = ("status", "modality", "who", "sort", "order", "page")
 MODALITIES = ("CR", "DX", "CT", "MR", "US", "MG", "NM", "PT", "XA", "OT", "ICU", "TABLE")
 WHOSE = ("all", "mine", "nobody")
@@ -59,16 +62,36 @@ def follow_address() -> None:
     asked = {name: st.query_params[name] for name in NAMES if name in st.query_params}
     if asked == st.session_state.get(WRITTEN) and SORT in st.session_state:  # widgets forget when the page is left
         return
-    from medai_core.cases.answers import SORTS, STATUSES
+    from medai_core.cases.answers import STATUSES
 
     state, page = st.session_state, asked.get("page", "")
     state[STATUS] = [one for one in asked.get("status", "").split(",") if one in STATUSES]
     state[MODALITY] = [one for one in asked.get("modality", "").split(",") if one in MODALITIES]
     state[WHO] = asked["who"] if asked.get("who") in WHOSE else "all"
-    state[SORT] = asked["sort"] if asked.get("sort") in SORTS else "urgency"
+    state[SORT] = asked["sort"] if asked.get("sort") in sorts() else usual_sort()
     state[ORDER] = "up" if asked.get("order") == "up" else "down"
     state[PAGE] = max(1, int(page)) if page.isdecimal() and len(page) < 7 else 1
     state[WRITTEN] = asked
+
+
+def usual_sort() -> str:
+    """Return by what the list is sorted unless asked otherwise: the order by urgency tells what the model says."""
+    return "age" if read_first() else "urgency"
+
+
+def sorts() -> tuple[str, ...]:
+    """Return by what the list can be sorted."""
+    from medai_core.cases.answers import SORTS
+
+    return tuple(one for one in SORTS if one != "urgency" or not read_first())
+
+
+def follow_switch() -> None:
+    """Sort as is usual once the switch of who reads first was turned, unless the visitor chose another order."""
+    state, usual = st.session_state, usual_sort()
+    if state.get(USUAL, usual) != usual and state[SORT] == state[USUAL]:
+        state[SORT] = usual
+    state[USUAL] = usual
 
 
 def write_address() -> None:
@@ -78,7 +101,7 @@ def write_address() -> None:
         "status": ",".join(state[STATUS]),
         "modality": ",".join(state[MODALITY]),
         "who": state[WHO] if state[WHO] != "all" else "",
-        "sort": state[SORT] if state[SORT] != "urgency" else "",
+        "sort": state[SORT] if state[SORT] != usual_sort() else "",
         "order": state[ORDER] if state[ORDER] != "down" else "",
         "page": str(state[PAGE]) if state[PAGE] > 1 else "",
     }
@@ -95,13 +118,15 @@ def write_address() -> None:
 
 def link_back() -> dict[str, str]:
     """Return the part of the address that leads back to the worklist as it was left."""
-    return dict(st.session_state.get(WRITTEN) or {}) | ({"first": "1"} if st.session_state.get(READ_FIRST) else {})
+    return dict(st.session_state.get(WRITTEN) or {}) | ({"first": "1"} if read_first() else {})
 
 
 def pages(count: int) -> None:
     """Show which page of so many is shown, and lead to the others."""
     state = st.session_state
-    state[TURNED] = state[PAGE] = min(state[PAGE], count)
+    state[PAGE] = min(state[PAGE], count)
+    if state.get(TURNED) != state[PAGE]:
+        state[TURNED] = state[PAGE]
 
     def turn() -> None:
         state[PAGE] = state[TURNED]
@@ -123,7 +148,8 @@ def filter_bar() -> Wanted:
     from medai_core.cases.answers import STATUSES
 
     follow_address()
-    with st.container(horizontal=True, vertical_alignment="bottom", key="worklist_first_row"):
+    follow_switch()
+    with st.container(horizontal=True, vertical_alignment="top", key="worklist_first_row"):
         st.pills(
             _("Status"), STATUSES, selection_mode="multi", key=STATUS, on_change=to_first_page,
             format_func=lambda status: f"{STATUS_SIGNS[status]} {status_name(status)}",
@@ -133,17 +159,25 @@ def filter_bar() -> Wanted:
             _("Assigned"), WHOSE, format_func=whose.__getitem__, required=True, key=WHO,
             on_change=to_first_page,
         )  # fmt: skip
-    with st.container(horizontal=True, vertical_alignment="bottom", key="worklist_second_row"):
-        st.text_input(
-            _("Search"), key=TEXT, on_change=to_first_page, persist_state="session", icon=":material/search:",
-            width=300, placeholder=_("Name, number, modality, body part"), max_chars=200,
-            help=_("Whole words of the patient's name, patient or accession number; modality; start of the body part."),
-        )  # fmt: skip
+    with st.container(horizontal=True, vertical_alignment="top", key="worklist_second_row"):
+        search()
         st.multiselect(
             _("Modality"), MODALITIES, key=MODALITY, on_change=to_first_page, width=220, placeholder=_("All")
         )
         sort_choices()
     return wanted()
+
+
+def search() -> None:
+    """Show where words are typed; what identifies the patient is searched only for those who may see it."""
+    example, words = _("Pseudonym, modality, body part"), _("Start of the pseudonym; modality; start of the body part.")
+    if allowed(current_user(), Action.SEE_IDENTITY):
+        example = _("Name, number, modality, body part")
+        words = _("Whole words of the patient's name, patient or accession number; modality; start of the body part.")
+    st.text_input(
+        _("Search"), key=TEXT, on_change=to_first_page, persist_state="session", icon=":material/search:", width=300,
+        placeholder=example, max_chars=200, help=words,
+    )  # fmt: skip
 
 
 def sort_choices() -> None:
@@ -153,7 +187,7 @@ def sort_choices() -> None:
         "assignee": _("Assigned to"),
     }  # fmt: skip
     st.selectbox(
-        _("Sorted by"), list(by), format_func=by.__getitem__, key=SORT, on_change=to_first_page, width=170,
+        _("Sorted by"), sorts(), format_func=by.__getitem__, key=SORT, on_change=to_first_page, width=170,
         filter_mode=None,
     )  # fmt: skip
     ways = {"down": _("Highest first"), "up": _("Lowest first")}

@@ -16,7 +16,6 @@ from pages.ui.words import plain
 
 if TYPE_CHECKING:
     from medai_core.cases.answers import Case, Study
-    from medai_core.cases.folder import NamedStudy
 
 PRIOR, PRIOR_OF, WRITTEN = "case_prior", "case_prior_of", "case_written"
 NONE = ""
@@ -105,17 +104,15 @@ def selectors(case: Case, known: dict[str, Study]) -> None:
         )  # fmt: skip
 
 
-def standing(study: NamedStudy, user: User) -> None:
+def standing(study: Study, user: User) -> None:
     """Show where a study stands and to whom it is assigned, with the buttons that change that."""
     with st.container(horizontal=True, vertical_alignment="center", key=f"case_standing_{study.study_id[:8]}"):
         st.badge(status_name(study.status), color=STATUS_COLOURS[study.status], icon=_icon(study.status))
-        arrived = age((workspace().store.now() - study.arrived).total_seconds())
+        arrived = case_kit.moment(study.arrived)
+        if not case_kit.month_only(study.arrived):
+            arrived += f" ({age((workspace().store.now() - study.arrived).total_seconds())})"
         assigned = plain(person(study.assignee, study.assignee_name, user))
-        st.caption(
-            _("Arrived {at} ({age}) · assigned to {who}").format(
-                at=case_kit.moment(study.arrived), age=arrived, who=f"**{assigned}**"
-            )
-        )
+        st.caption(_("Arrived {at} · assigned to {who}").format(at=arrived, who=f"**{assigned}**"))
         if allowed(user, Action.ASSIGN):
             me = study.assignee == user.subject
             st.button(

@@ -32,7 +32,8 @@ CSS = """<style>
 .medai-steps .free {opacity: .9; white-space: pre-wrap; overflow-wrap: anywhere;}
 .st-key-case_head h2 {padding-top: 0;}
 .st-key-worklist_box [data-testid="stElementToolbar"],
-.st-key-pacs_box [data-testid="stElementToolbar"] {display: none;}
+.st-key-pacs_box [data-testid="stElementToolbar"],
+.st-key-case_receipts_box [data-testid="stElementToolbar"] {display: none;}
 .stHtml .medai-digest {font-family: monospace; font-size: .84rem; overflow-wrap: anywhere; margin: 0;}
 </style>"""
 
@@ -108,7 +109,7 @@ def age(seconds: float) -> str:
     for unit, length in ((_("{n} d"), 86_400), (_("{n} h"), 3600), (_("{n} min"), 60)):
         if seconds >= length:
             return unit.format(n=int(seconds // length))
-    return _("now")
+    return _("< 1 min")
 
 
 def lasted(seconds: float) -> str:
@@ -120,8 +121,20 @@ def lasted(seconds: float) -> str:
 
 
 def moment(at: datetime) -> str:
-    """Return a moment to the minute, in the time of the visitor's computer where that is known."""
+    """Return a moment to the minute, in the time of the visitor's computer where that is known, or its month.
+
+    Some users are told the month alone; see :func:`medai_core.cases.access.knows_moments`.
+    """
+    if month_only(at):
+        return f"{at:%Y-%m}"
     return at.astimezone(zone()).strftime("%Y-%m-%d %H:%M")
+
+
+def month_only(at: datetime) -> bool:
+    """Whether only the month of this moment is told."""
+    from medai_core.cases.access import month_of
+
+    return at == month_of(at)
 
 
 def zone() -> tzinfo:
@@ -149,17 +162,23 @@ def study_title(study: Study) -> str:
 
 def study_day(study: Study) -> str:
     """Return the day a study was made, else the day it arrived."""
+    if study.acquired is None and month_only(study.arrived):
+        return moment(study.arrived)
     return (study.acquired or study.arrived.astimezone(zone()).date()).isoformat()
 
 
+def read_first() -> bool:
+    """Return whether the model's answers are hidden until the reader has committed one."""
+    return st.session_state.setdefault(READ_FIRST, st.query_params.get("first") == "1")
+
+
 def read_first_switch(key: str) -> bool:
-    """Show the switch that hides the model's answers until the reader has committed one, and return it."""
-    st.session_state.setdefault(READ_FIRST, st.query_params.get("first") == "1")
+    """Show the switch of :func:`read_first`, and return it."""
 
     def switched() -> None:
         st.session_state[READ_FIRST] = st.session_state[key]
 
-    st.session_state[key] = st.session_state[READ_FIRST]
+    st.session_state[key] = read_first()
     st.toggle(
         _("Read first"), key=key, on_change=switched,
         help=_("Hides what the model says of a study until you have committed your own reading of it."),

@@ -170,9 +170,10 @@ def windowed(scan: Scan, key: str) -> np.ndarray:
     st.selectbox(_("Preset"), list(presets), format_func=preset_name, key=names["preset"], on_change=apply)
     (own, around), centres = presets["default"], [centre for centre, _width in presets.values()]
     limits = [low, high, own - around / 2, own + around / 2, *centres]
-    centre = st.slider(_("Level (centre)"), min(limits), max(limits), step=step, key=names["level"])
+    shape = "%d" if step == 1.0 else None
+    centre = st.slider(_("Level (centre)"), min(limits), max(limits), step=step, format=shape, key=names["level"])
     widest = max(span * 1.5, *(width for _centre, width in presets.values()))
-    width = st.slider(_("Window (width)"), step, widest, step=step, key=names["width"])
+    width = st.slider(_("Window (width)"), step, widest, step=step, format=shape, key=names["width"])
     invert = st.toggle(_("Invert"), key=names["invert"])
     st.slider(_("Zoom"), 1.0, 8.0, 1.0, 0.5, format="%.1f ×", key=f"case_zoom_{key}")
     untouched = (centre, width) == presets["default"] and not invert

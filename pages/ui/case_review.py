@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,7 @@ from pages.ui.words import label_name, plain
 
 if TYPE_CHECKING:
     from medai_core.cases.access import User
-    from medai_core.cases.answers import ModelReading, Review, ReviewInput, Study
-    from medai_core.cases.folder import NamedStudy
+    from medai_core.cases.answers import Finding, ModelReading, Review, ReviewInput, Study
 
 LABELS = {
     "scan": ("normal", "bacterial", "viral", "notumor", "glioma", "meningioma", "pituitary", "other_finding"),
@@ -27,6 +26,8 @@ LABELS = {
     "row": ("benign", "malignant"),
 }
 FIELDS = ("label", "location", "confidence", "comment", "agrees", "reason")
+FURTHER = ("label", "location", "confidence")
+"""Fields of each finding beside the main one."""
 CONFIDENCE = ("low", "moderate", "high")
 MAX_TEXT, MAX_LINE = 5000, 200
 
@@ -39,8 +40,6 @@ class Desk:
     ----------
     base : int
         Version of the study that the reader's words were written about.
-    since : float
-        When the reader opened the study in this session; seconds since the epoch.
     failure : MedAIError or None
         Why the last attempt to commit did not work.
     committed : bool
@@ -50,7 +49,6 @@ class Desk:
     """
 
     base: int
-    since: float = field(default_factory=time.time)
     failure: MedAIError | None = None
     committed: bool = False
     open: bool = False
@@ -68,7 +66,18 @@ def key(study: Study, name: str) -> str:
 
 def draft(study: Study) -> dict[str, Any]:
     """Return what is typed and not committed."""
-    return {name: st.session_state.get(key(study, name)) for name in FIELDS}
+    return {name: st.session_state.get(key(study, name)) for name in FIELDS} | {"also": further(study)}
+
+
+def further(study: Study) -> tuple[Finding, ...]:
+    """Return the findings typed beside the main one, those left empty passed over."""
+    from medai_core.cases.answers import Finding
+
+    rows = [
+        [(st.session_state.get(key(study, f"also_{name}_{k}")) or "").strip() for name in FURTHER]
+        for k in range(st.session_state.get(key(study, "also"), 0))
+    ]
+    return tuple(Finding(*row) for row in rows if any(row))
 
 
 def begun(study: Study) -> bool:
@@ -94,7 +103,7 @@ def mine(study: Study, user: User) -> Review | None:
     return next((one for one in reversed(study.reviews) if one.reader == user.subject), None)
 
 
-def review_panel(study: NamedStudy, reading: ModelReading | None, user: User) -> None:
+def review_panel(study: Study, reading: ModelReading | None, user: User) -> None:
     """Show the form, or that this reader has committed."""
     at, last = desk(study), mine(study, user)
     if not begun(study):
@@ -114,7 +123,7 @@ def review_panel(study: NamedStudy, reading: ModelReading | None, user: User) ->
     if last is not None and not at.open and not begun(study):
         done_already(study, at, last, reading)
         return
-    form(study, reading, at)
+    form(study, reading)
 
 
 def done_already(study: Study, at: Desk, last: Review, reading: ModelReading | None) -> None:
@@ -129,8 +138,10 @@ def done_already(study: Study, at: Desk, last: Review, reading: ModelReading | N
         at.open = True
         values = {"label": last.label, **{name: last.findings.get(name) for name in ("location", "confidence")}}
         values["comment"] = last.findings.get("comment", "")
-        for name, value in values.items():
-            st.session_state[key(study, name)] = value or ("" if name in ("location", "comment") else None)
+        for k, one in enumerate(last.also):
+            values |= {f"also_{name}_{k}": getattr(one, name) for name in FURTHER}
+        fill(study, values)
+        st.session_state[key(study, "also")] = len(last.also)
 
     st.button(
         _("Compare with the model") if not compared else _("Review again"), on_click=again, key=key(study, "again"),
@@ -139,15 +150,52 @@ def done_already(study: Study, at: Desk, last: Review, reading: ModelReading | N
     )  # fmt: skip
 
 
-def form(study: Study, reading: ModelReading | None, at: Desk) -> None:
+def labels(study: Study, chosen: str | None) -> list[str]:
+    """Return the findings to choose from: those the models tell apart in this study, where that may be known."""
+    told = dict.fromkeys(one for reading in study.readings for one in reading.answer.get("probabilities", {}))
+    found = [*told, "other_finding"] if told and study.kind == "scan" else list(LABELS[study.kind])
+    return [*found, chosen] if chosen in LABELS[study.kind] and chosen not in found else found
+
+
+def finding_box(study: Study, name: str, title: str) -> None:
+    """Show the list of findings, to which the reader can add words of their own."""
+    st.selectbox(
+        title, labels(study, st.session_state.get(key(study, name))), index=None, format_func=label_word,
+        key=key(study, name), accept_new_options=True, placeholder=_("Choose, or type your own"),
+        persist_state="session",
+    )  # fmt: skip
+
+
+def further_findings(study: Study) -> None:
+    """Show a row for each finding beside the main one, and the button that adds one."""
+    from medai_core.cases.reviews import MAX_ALSO
+
+    number = key(study, "also")
+    count = st.session_state.setdefault(number, 0)
+    for k in range(count):
+        columns = st.columns(3 if study.kind == "scan" else 2, gap="small", vertical_alignment="top")
+        with columns[0]:
+            finding_box(study, f"also_label_{k}", _("Also: finding {n}").format(n=k + 2))
+        if study.kind == "scan":
+            columns[1].text_input(
+                _("Location"), key=key(study, f"also_location_{k}"), max_chars=MAX_LINE, persist_state="session"
+            )
+        columns[-1].segmented_control(
+            _("How sure are you?"), CONFIDENCE, format_func=confidence_word, key=key(study, f"also_confidence_{k}"),
+            persist_state="session",
+        )  # fmt: skip
+    st.button(
+        _("Add a finding"), icon=":material/add:", key=key(study, "add_finding"), disabled=count >= MAX_ALSO,
+        on_click=lambda: st.session_state.update({number: count + 1}), help=_("A row left empty is passed over."),
+    )  # fmt: skip
+
+
+def form(study: Study, reading: ModelReading | None) -> None:
     """Show the form. Its fields are kept in the session as they are left, and stay when the page is."""
     keep = {"persist_state": "session"}
     left, right = st.columns(2, gap="medium")
     with left:
-        st.selectbox(
-            _("Finding"), LABELS[study.kind], index=None, format_func=label_word, key=key(study, "label"),
-            accept_new_options=True, placeholder=_("Choose, or type your own"), **keep,
-        )  # fmt: skip
+        finding_box(study, "label", _("Finding"))
         if study.kind == "scan":
             st.text_input(
                 _("Location"), key=key(study, "location"), max_chars=MAX_LINE,
@@ -161,26 +209,27 @@ def form(study: Study, reading: ModelReading | None, at: Desk) -> None:
             _("Description"), key=key(study, "comment"), max_chars=MAX_TEXT, height=168,
             placeholder=_("What you see, in your own words"), **keep,
         )  # fmt: skip
+    further_findings(study)
     if reading is not None and reading.status == "read":
         compare(study, reading)
+    named = [st.session_state.get(key(study, "label")), *(one.label for one in further(study))]
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
             _("Commit the reading"), type="primary", icon=":material/done_all:", key=key(study, "commit"),
             on_click=commit, args=(study, not study.readings),
-            disabled=not st.session_state.get(key(study, "label")),
+            disabled=not all(named), help=None if all(named) else _("Choose a finding first."),
         )  # fmt: skip
         if begun(study):
             st.button(
                 _("Discard"), icon=":material/delete:", key=key(study, "discard"), on_click=discard, args=(study,)
             )
-        st.caption(_("Open for {time}").format(time=lasted(time.time() - at.since)))
 
 
 def compare(study: Study, reading: ModelReading) -> None:
     """Ask whether the reader agrees with the model, and why not."""
     words = _("The model says: {answer}")
     st.markdown(words.format(answer=f"**{plain(short(reading))}**"))
-    left, right = st.columns([2, 5], gap="medium", vertical_alignment="bottom")
+    left, right = st.columns([2, 5], gap="medium", vertical_alignment="top")
     names = {"agree": _("I agree"), "overrule": _("I overrule it")}
     with left:
         chosen = st.segmented_control(
@@ -220,7 +269,7 @@ def as_input(given: dict[str, Any], first: bool) -> ReviewInput:
     agrees = {"agree": True, "overrule": False}.get(given["agrees"] or "")
     return ReviewInput(
         label=(given["label"] or "").strip(), findings=findings, agrees=agrees, reason=(given["reason"] or "").strip(),
-        first=first,
+        first=first, also=given["also"],
     )  # fmt: skip
 
 
@@ -228,11 +277,19 @@ def discard(study: Study) -> None:
     """Empty the form."""
     at = desk(study)
     at.failure, at.open = None, False
-    for name in FIELDS:
-        st.session_state[key(study, name)] = "" if name in ("location", "comment", "reason") else None
+    rows = range(st.session_state.get(key(study, "also"), 0))
+    fill(study, dict.fromkeys([*FIELDS, *(f"also_{name}_{k}" for k in rows for name in FURTHER)]))
+    st.session_state[key(study, "also")] = 0
 
 
-def conflict(study: NamedStudy, at: Desk, user: User) -> None:
+def fill(study: Study, values: dict[str, str | None]) -> None:
+    """Put values into the fields of the form, by their names."""
+    for name, value in values.items():
+        typed = name.startswith(("location", "comment", "reason", "also_location"))
+        st.session_state[key(study, name)] = value or ("" if typed else None)
+
+
+def conflict(study: Study, at: Desk, user: User) -> None:
     """Show what was committed meanwhile beside what is typed; nothing of either is lost."""
     st.warning(
         _("This study was changed while you were writing. Nothing was overwritten, and nothing of yours is lost."),
@@ -262,12 +319,26 @@ def conflict(study: NamedStudy, at: Desk, user: User) -> None:
 
 def draft_words(given: dict[str, Any]) -> str:
     """Return a draft as HTML."""
-    head = f"<b>{escape(label_word(given['label']))}</b>" if given["label"] else ""
-    details = [given["location"] or "", confidence_word(given["confidence"] or "")]
-    line = " · ".join([head, *(escape(one) for one in details if one)])
+    lines = [finding_words(given["label"], given["location"], given["confidence"]), *also_words(given["also"])]
     judged = {"agree": _("I agree"), "overrule": _("I overrule it")}.get(given["agrees"] or "", "")
-    rest = [judged, given["reason"] or "", given["comment"] or ""]
-    return line + "".join(f'<br><span class="free">{escape(one)}</span>' for one in rest if one)
+    rest = [judged, reason_words(given["reason"]), given["comment"] or ""]
+    return "<br>".join([*lines, *(f'<span class="free">{escape(one)}</span>' for one in rest if one)])
+
+
+def finding_words(label: str | None, location: str | None, confidence: str | None) -> str:
+    """Return a finding as HTML."""
+    head = f"<b>{escape(label_word(label))}</b>" if label else ""
+    details = [str(location or ""), confidence_word(str(confidence or ""))]
+    return " · ".join([head, *(escape(one) for one in details if one)])
+
+
+def also_words(findings: Sequence[Finding]) -> list[str]:
+    """Return the findings beside the main one as HTML, a line for each."""
+    return [f"{escape(_('Also'))}: {finding_words(one.label, one.location, one.confidence)}" for one in findings]
+
+
+def reason_words(reason: str | None) -> str:
+    return f"{_('Reason')}: {reason}" if reason else ""
 
 
 def history(study: Study, user: User) -> None:
@@ -282,15 +353,13 @@ def history(study: Study, user: User) -> None:
 def review_item(one: Review, user: User) -> str:
     """Return one review as an item of a list."""
     who = _("You") if one.reader == user.subject else one.reader_name
-    details = [one.findings.get("location", ""), confidence_word(one.findings.get("confidence", ""))]
-    said = [f"<b>{escape(label_word(one.label))}</b>", *(escape(str(part)) for part in details if part)]
+    said = finding_words(one.label, one.findings.get("location"), one.findings.get("confidence"))
     judged = {True: _("✓ agrees with the model"), False: _("✗ overrules the model")}.get(one.agrees, "")
     tags = [judged, _("read first") if one.first else "", ""]
     if one.seconds is not None:
         tags[2] = _("decided in {time}").format(time=lasted(one.seconds))
-    parts = [" · ".join(said), " · ".join(escape(tag) for tag in tags if tag)]
-    parts += [
-        f'<span class="free">{escape(str(text))}</span>' for text in (one.reason, one.findings.get("comment")) if text
-    ]
+    parts = [said, *also_words(one.also), " · ".join(escape(tag) for tag in tags if tag)]
+    free = (reason_words(one.reason), one.findings.get("comment"))
+    parts += [f'<span class="free">{escape(str(text))}</span>' for text in free if text]
     when = f'<span class="when">{escape(who)} · {moment(one.at)}</span>'
     return "<li>" + "<br>".join([when, *(part for part in parts if part)]) + "</li>"

@@ -7,12 +7,22 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.ui.case_kit import CASE_PAGE, READ_FIRST, STATUS_SIGNS, age, person, status_name, urgency_name
+from pages.ui.case_kit import (
+    CASE_PAGE,
+    STATUS_SIGNS,
+    age,
+    moment,
+    month_only,
+    person,
+    read_first,
+    status_name,
+    urgency_name,
+)
 from pages.ui.language import _
 
 if TYPE_CHECKING:
     from medai_core.cases.access import User
-    from medai_core.cases.worklist import NamedRow
+    from medai_core.cases.answers import Row
 
 TABLE, CLICK, HERE = "worklist_table", "worklist_click", "▶"
 BOX = "worklist_box"
@@ -22,7 +32,7 @@ GO = "worklist_go"
 ROW_PX = 40
 
 
-def show_rows(rows: Sequence[NamedRow], user: User, withheld: bool) -> None:
+def show_rows(rows: Sequence[Row], user: User, withheld: bool) -> None:
     """Show a page of the worklist with its keys."""
     st.session_state[SHOWN] = [(row.study_id, row.case_id) for row in rows]
     keys(rows)
@@ -30,20 +40,20 @@ def show_rows(rows: Sequence[NamedRow], user: User, withheld: bool) -> None:
         st.dataframe(
             _cells(rows, user, withheld), column_config=_columns(), hide_index=True, key=TABLE, row_height=ROW_PX,
             height=38 + ROW_PX * len(rows), on_select=_choose, selection_mode="single-cell",
-            alt=_("Worklist, the most pressing first"),
+            alt=_("Worklist"),
         )  # fmt: skip
 
 
-def keys(rows: Sequence[NamedRow]) -> None:
+def keys(rows: Sequence[Row]) -> None:
     """Show what walks through the rows by keyboard, and what is chosen."""
     place = _place()
     with st.container(horizontal=True, vertical_alignment="center", key="worklist_keys"):
         st.button(
-            _("Next"), icon=":material/arrow_downward:", shortcut="J", on_click=_step, args=(1,), key="worklist_next",
-            disabled=place == len(rows) - 1,
+            _("Next study"), icon=":material/arrow_downward:", shortcut="J", on_click=_step, args=(1,),
+            key="worklist_next", disabled=place == len(rows) - 1,
         )  # fmt: skip
         st.button(
-            _("Previous"), icon=":material/arrow_upward:", shortcut="K", on_click=_step, args=(-1,),
+            _("Previous study"), icon=":material/arrow_upward:", shortcut="K", on_click=_step, args=(-1,),
             key="worklist_previous", disabled=not place,
         )  # fmt: skip
         st.button(
@@ -56,7 +66,7 @@ def go() -> None:
     """Open the case that was clicked on, if one was."""
     if GO in st.session_state:
         study, case = st.session_state.pop(GO)
-        first = {"first": "1"} if st.session_state.get(READ_FIRST) else {}
+        first = {"first": "1"} if read_first() else {}
         st.switch_page(CASE_PAGE, query_params={"case": case, "study": study} | first)
 
 
@@ -94,7 +104,7 @@ def _clicked() -> None:
         st.session_state[CHOSEN] = shown[row][0]
 
 
-def _cells(rows: Sequence[NamedRow], user: User, withheld: bool) -> dict[str, list[object]]:
+def _cells(rows: Sequence[Row], user: User, withheld: bool) -> dict[str, list[object]]:
     place = _place()
     return {
         "here": [HERE if k == place else "" for k in range(len(rows))],
@@ -105,10 +115,15 @@ def _cells(rows: Sequence[NamedRow], user: User, withheld: bool) -> dict[str, li
         "study": [row.description or row.modality for row in rows],
         "modality": [row.modality for row in rows],
         "status": [f"{STATUS_SIGNS[row.status]} {status_name(row.status)}" for row in rows],
-        "age": [age(row.age_seconds) for row in rows],
+        "age": [waited(row) for row in rows],
         "assignee": [person(row.assignee, row.assignee_name, user) if row.assignee else "–" for row in rows],
         "files": [row.objects for row in rows],
     }
+
+
+def waited(row: Row) -> str:
+    """Return for how long a study has waited, or the month in which it came where no more is told."""
+    return moment(row.arrived) if month_only(row.arrived) else age(row.age_seconds)
 
 
 def _columns() -> dict[str, object]:
@@ -120,10 +135,12 @@ def _columns() -> dict[str, object]:
             _("Urgency"), min_value=0, max_value=1, format="%.2f", width=100,
             help=_("Probability of the finding by the model; at least 0.50 where a person should look in any case."),
         ),
-        "word": column.TextColumn("", width=98),
-        "patient": column.TextColumn(_("Patient"), width=118),
+        "word": column.TextColumn("", width=106),
+        "patient": column.TextColumn(_("Patient"), width=110),
         "study": column.TextColumn(_("Study"), width=130),
-        "modality": column.TextColumn(_("Modality"), width=70),
+        "modality": column.TextColumn(
+            _("Modality"), width=70, help=_("OT: not stated, as of an uploaded picture. ICU: an intensive-care stay.")
+        ),
         "status": column.TextColumn(_("Status"), width=98),
         "age": column.TextColumn(_("Waiting"), width=62),
         "assignee": column.TextColumn(_("Assigned to"), width=84),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -10,7 +11,7 @@ import streamlit as st
 
 from medai_core.cases.access import Action, User, allowed
 from medai_core.errors import MedAIError
-from pages.ui.case_kit import READ_FIRST, refused, workspace
+from pages.ui.case_kit import moment, read_first, refused, workspace
 from pages.ui.language import _
 from pages.ui.words import plain
 
@@ -40,12 +41,12 @@ def place_name(place: str) -> str:
     from medai_core.cases.send import DICOMWEB
 
     host = urlsplit(workspace().store.settings.dicomweb_url).hostname
-    return f"{host} ({DICOMWEB})" if place == DICOMWEB else place
+    return f"{host} ({DICOMWEB})" if host and place == DICOMWEB else place
 
 
 def send_panel(study: Study, user: User) -> None:
     """Offer to send a report, or say how a PACS is set up; nothing for those who may not name the patient."""
-    from medai_core.cases.send import KINDS, destinations
+    from medai_core.cases.send import destinations
 
     if study.withheld or not allowed(user, Action.EXPORT_IDENTIFIED):
         return
@@ -58,7 +59,15 @@ def send_panel(study: Study, user: User) -> None:
                 "AET@host:port, or in MEDAI_DICOMWEB_URL; after a restart it can be chosen here."
             )
         )
-        return
+    else:
+        send_form(study, user, places)
+    sent_before(study)
+
+
+def send_form(study: Study, user: User, places: Sequence[str]) -> None:
+    """Show what can be sent where."""
+    from medai_core.cases.send import KINDS
+
     with st.container(border=True, key=f"case_send_{study.study_id}"):
         with st.container(horizontal=True, vertical_alignment="bottom"):
             kind = st.segmented_control(
@@ -74,6 +83,24 @@ def send_panel(study: Study, user: User) -> None:
             _("It names the patient, so that the PACS files it beside the images. Who sent it, and when, is kept.")
         )
         outcome(study)
+
+
+def sent_before(study: Study) -> None:
+    """List what was sent before, and whether it was taken."""
+    if not study.sent:
+        return
+    newest = study.sent[::-1]
+    st.dataframe(
+        {
+            _("When"): [moment(one.at) for one in newest],
+            _("Report"): [report_name(one.kind) for one in newest],
+            _("To"): [place_name(one.destination) for one in newest],
+            _("Outcome"): [_("confirmed") if one.taken else _("not taken") for one in newest],
+            _("By"): [one.by_name for one in newest],
+        },
+        hide_index=True, key=f"case_sent_{study.study_id}", height=min(38 + 35 * len(newest), 220),
+        alt=_("Reports sent before"),
+    )  # fmt: skip
 
 
 def send_button(study: Study, user: User, kind: str, place: str) -> None:
@@ -94,9 +121,9 @@ def send(study: Study, user: User, kind: str, place: str) -> Outcome:
     """Send a report, or find out why it cannot be sent."""
     from medai_core.cases.send import send_report
 
-    reveal = not st.session_state.get(READ_FIRST)
     try:
-        return Outcome(study.study_id, send_report(workspace(), user, study.study_id, kind, place, reveal=reveal))
+        sent = send_report(workspace(), user, study.study_id, kind, place, reveal=not read_first())
+        return Outcome(study.study_id, sent)
     except MedAIError as error:
         return Outcome(study.study_id, error=error)
 

@@ -21,6 +21,7 @@ LANES = ("scan", "stay", "row")
 LOOKS = {"arrived": ("circle-open", 9), "read": ("diamond", 9), "reviewed": ("star", 13), "report": ("square", 9)}
 """Symbol and size of what was done: told apart by shape as well as by colour."""
 CURRENT = "case_study"
+HALF_DAY_MS = 43_200_000
 
 
 def time_line(case: Case, current: Study, prior: Study | None) -> None:
@@ -30,7 +31,7 @@ def time_line(case: Case, current: Study, prior: Study | None) -> None:
     for kind in lanes:
         _studies(figure, kind, [study for study in case.studies if study.kind == kind], current, prior)
     _moments(figure, case.timeline)
-    names = [*[kind_name(kind) for kind in lanes], _("Done with them")]
+    names = [*[kind_name(kind) for kind in lanes], _("Events")]
     _axes(figure, names, _span(case))
     st.session_state["case_points"] = [
         [study.study_id for study in case.studies if study.kind == kind] for kind in lanes
@@ -63,13 +64,14 @@ def _at(study: Study) -> datetime:
 
 def _studies(figure: go.Figure, kind: str, studies: Sequence[Study], current: Study, prior: Study | None) -> None:
     shown = {current.study_id: _("current"), **({prior.study_id: _("beside it")} if prior else {})}
+    below = prior.study_id if prior else None  # or the words of two days near each other would meet
     marked = [study.study_id in shown for study in studies]
     figure.add_scatter(
         x=[_naive(_at(study)) for study in studies],
         y=[kind_name(kind)] * len(studies),
         mode="markers+text",
         text=[shown.get(study.study_id, "") for study in studies],
-        textposition="top center",
+        textposition=["bottom center" if study.study_id == below else "top center" for study in studies],
         textfont_size=12,
         cliponaxis=False,
         name=kind_name(kind),
@@ -97,7 +99,7 @@ def _moments(figure: go.Figure, moments: Sequence[Moment]) -> None:
         symbol, size = LOOKS[kind]
         figure.add_scatter(
             x=[_naive(one.at.astimezone(zone())) for one in mine],
-            y=[_("Done with them")] * len(mine),
+            y=[_("Events")] * len(mine),
             mode="markers",
             name=name,
             marker={
@@ -130,7 +132,12 @@ def _axes(figure: go.Figure, names: Sequence[str], span: tuple[datetime, datetim
                 "itemdoubleclick": False},
         clickmode="event+select", dragmode=False, hovermode="closest",
     )  # fmt: skip
-    figure.update_xaxes(range=list(span), fixedrange=True, showgrid=True, gridcolor=grid, zeroline=False, nticks=8)
+    figure.update_xaxes(
+        range=list(span), fixedrange=True, showgrid=True, gridcolor=grid, zeroline=False, nticks=8,
+        tickformatstops=[{"dtickrange": [None, HALF_DAY_MS], "value": "%H:%M\n%Y-%m-%d"},
+                         {"dtickrange": [HALF_DAY_MS, "M1"], "value": "%Y-%m-%d"},
+                         {"dtickrange": ["M1", None], "value": "%Y-%m"}],
+    )  # fmt: skip
     figure.update_yaxes(
         categoryorder="array", categoryarray=list(reversed(names)), range=[-0.6, len(names) - 0.35], fixedrange=True,
         showgrid=True, gridcolor=grid, ticksuffix="  ", automargin=True, zeroline=False,

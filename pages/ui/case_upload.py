@@ -12,6 +12,7 @@ import streamlit as st
 
 from medai_core.errors import MedAIError, Unavailable
 from pages.ui.case_kit import refused, workspace
+from pages.ui.frame import bullets
 from pages.ui.language import _, tell
 from pages.ui.queue import Upload
 from pages.ui.samples import samples
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 INTAKE, ROUND = "case_intake", "case_upload_round"
 SLICE_SECONDS = 0.4
+MAX_REASONS = 10
+"""So many refused files have their reason above the table, in which all have it."""
 
 
 @dataclass(eq=False)
@@ -137,7 +140,7 @@ def _ask(user: User, case_id: str | None) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         group = department(user, "case_upload_group") if case_id is None else None
         st.button(
-            _("Add {n} files").format(n=len(files)) if files else _("Add the files"), type="primary",
+            _("Add the files: {n}").format(n=len(files)) if files else _("Add the files"), type="primary",
             icon=":material/add:", disabled=not files, key="case_upload_start",
             on_click=lambda: start(take(files), group, case_id),
         )  # fmt: skip
@@ -180,8 +183,16 @@ def _receipts(intake: Intake) -> None:
             st.markdown(f"{sign} **{line}**")
         st.button(_("Add more"), icon=":material/add:", on_click=done, key="case_upload_done")
     if intake.receipts:
-        names = {"new": _("Received"), "duplicate": _("Already here"), "refused": _("Refused")}
-        rows = sorted(intake.receipts, key=lambda receipt: receipt.status != "refused")
+        _told(intake.receipts)
+
+
+def _told(receipts: Sequence[Receipt]) -> None:
+    """Show each file's receipt, and above them in whole sentences why files were refused."""
+    names = {"new": _("Received"), "duplicate": _("Already here"), "refused": _("Refused")}
+    turned_away = [receipt for receipt in receipts if receipt.status == "refused"]
+    bullets([f"{one.name}: {tell(one.reason)}" for one in turned_away[:MAX_REASONS] if one.reason])
+    rows = [*turned_away, *(receipt for receipt in receipts if receipt.status != "refused")]
+    with st.container(key="case_receipts_box"):
         st.dataframe(
             {
                 _("File"): [receipt.name for receipt in rows],
@@ -190,4 +201,6 @@ def _receipts(intake: Intake) -> None:
             },
             hide_index=True, key="case_receipts", height=min(38 + 35 * len(rows), 260),
             alt=_("What became of each file"),
+            column_config={_("File"): st.column_config.TextColumn(width=260),
+                           _("Receipt"): st.column_config.TextColumn(width=100)},
         )  # fmt: skip

@@ -38,6 +38,8 @@ class WayBack:
     def __init__(self, scope: Scope, end: str, redirect_uri: str, send: Send) -> None:
         self.scope, self.end, self.send = scope, end, send
         self.came = came_from(scope, redirect_uri)
+        # Read at that address alone, which is https wherever a proxy or this server speaks it.
+        self.secure = redirect_uri.startswith("https://")
         self.replaced = False
 
     async def __call__(self, message: MutableMapping[str, Any]) -> None:
@@ -54,14 +56,14 @@ class WayBack:
         failed = message["status"] >= 400
         goes_home = failed or urlsplit(dict(headers).get(b"location", b"").decode("latin-1")).netloc == ""
         if self.end == LOGIN and not goes_home:
-            return message | {"headers": [*headers, _cookie(self.came, COOKIE_SECONDS, self.base)]}
+            return message | {"headers": [*headers, self.cookie(self.came, COOKIE_SECONDS)]}
         if self.end == LOGOUT and not goes_home:
-            return message | {"headers": [*headers, _cookie(self.home, COOKIE_SECONDS, self.base)]}
+            return message | {"headers": [*headers, self.cookie(self.home, COOKIE_SECONDS)]}
         where, outcome = self.destination(headers, failed)
         self.replaced = failed
         kept = [(n, v) for n, v in headers if n not in (b"location", b"content-length", b"content-type")]
         kept += [(b"location", with_outcome(where, outcome).encode()), (b"content-length", b"0")]
-        return message | {"status": 302, "headers": [*kept, _cookie("", 0, self.base)]}
+        return message | {"status": 302, "headers": [*kept, self.cookie("", 0)]}
 
     def destination(self, headers: Iterable[tuple[bytes, bytes]], failed: bool) -> tuple[str, str]:
         """Return where to go and what to say there: one of the words that the sign-in page knows, or nothing."""
@@ -77,6 +79,11 @@ class WayBack:
             return back, "out"
         signed = any(n == b"set-cookie" and v.startswith(USER_COOKIE) and b'=""' not in v for n, v in headers)
         return back, "" if signed and not failed else "failed"
+
+    def cookie(self, value: str, seconds: int) -> tuple[bytes, bytes]:
+        """Return the header that keeps the way back, over https alone where the provider leads back by it."""
+        text = f"{COOKIE}={quote(value, safe='')}; Path={self.base}{CALLBACK}; Max-Age={seconds}; HttpOnly"
+        return b"set-cookie", f"{text}; SameSite=Lax{'; Secure' if self.secure else ''}".encode("ascii")
 
     @property
     def base(self) -> str:
@@ -121,11 +128,6 @@ def without_outcome(path: str) -> str:
     parts = urlsplit(path)
     kept = [part for part in parts.query.split("&") if part and not part.startswith(f"{OUTCOME}=")]
     return parts.path + (f"?{'&'.join(kept)}" if kept else "")
-
-
-def _cookie(value: str, seconds: int, base: str) -> tuple[bytes, bytes]:
-    text = f"{COOKIE}={quote(value, safe='')}; Path={base}{CALLBACK}; Max-Age={seconds}; HttpOnly; SameSite=Lax"
-    return b"set-cookie", text.encode("ascii")
 
 
 def header(scope: Scope, name: bytes) -> str:

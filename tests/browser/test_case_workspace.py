@@ -31,7 +31,7 @@ def add(page: Page, samples: dict[str, bytes]) -> None:
         {"name": f"{label}.png", "mimeType": "image/png", "buffer": samples[label]} for label in ("normal", "glioma")
     ]
     page.locator("input[type=file]").set_input_files(files)
-    page.get_by_role("button", name="Add 2 files").click()
+    page.get_by_role("button", name="Add the files: 2").click()
     expect(page.get_by_text("2 received").or_(page.get_by_text("2 already here"))).to_be_visible()
     page.get_by_role("button", name="Add more").click()
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
+
 import pytest
 from drawn_dicom import draw, encoded
+from quick_reader import QuickReader
 
 from medai_core.cases.access import LOCAL, SERVICE_USER, Action, Role, User, allowed, demand
 from medai_core.cases.answers import Filter, ReviewInput
+from medai_core.cases.worker import Worker
 from medai_core.errors import NotAllowed, NotFound
 
 READER = User("r", "Reader", frozenset({Role.READER}))
@@ -134,3 +139,23 @@ def test_a_researcher_never_meets_an_identity(workspace):
     assert workspace.worklist(RESEARCHER, Filter(text="zanzibar")).total == 0, "names cannot be tried"
     assert workspace.worklist(READER, Filter(text="zanzibar")).total == 1
     assert workspace.case(READER, got.case_id).identity.name == "Zanzibar, Xenia"
+
+
+def test_who_exports_without_identity_knows_the_month_of_arrival_alone(workspace, clock):
+    """A study often arrives on the day on which it is made: beside its moved day, that would tell by how many."""
+    got = workspace.receive(READER, encoded(draw(1)), "a.dcm")
+    Worker(workspace, QuickReader).work()
+    clock.move(seconds=5)
+    workspace.review(READER, got.study_id, ReviewInput("normal"), 1)
+    month = clock().replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    told = []
+    for user in (RESEARCHER, READER, replace(RESEARCHER, roles=RESEARCHER.roles | {Role.ADMINISTRATOR})):
+        (row,), case = workspace.worklist(user).rows, workspace.case(user, got.case_id)
+        (study,) = case.studies
+        parts = (row, study, *study.objects)
+        told.append(
+            {one.arrived for one in parts} | {one.at for one in (*study.readings, *study.reviews, *case.timeline)}
+        )
+        assert row.age_seconds == (clock() - row.arrived).total_seconds()
+    assert month < clock() and told[0] == {month}
+    assert told[1] == told[2] == {clock() - timedelta(seconds=5), clock()}, "the log tells them to the second"

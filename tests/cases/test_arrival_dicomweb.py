@@ -19,6 +19,7 @@ from quick_reader import QuickReader
 
 from medai_core.cases import dicomweb, send
 from medai_core.cases.access import LOCAL, Role, User
+from medai_core.cases.answers import ReviewInput
 from medai_core.cases.dicomweb import Archive, Query, fetch_study, find_studies, name_pattern
 from medai_core.cases.send import DICOMWEB, destinations, send_file, send_report
 from medai_core.cases.worker import Worker
@@ -326,6 +327,20 @@ def test_a_report_that_was_not_taken_is_an_event_and_can_be_sent_again(workspace
     assert sent.destination == DICOMWEB and workspace.events(LOCAL, action="report sent").total == 1
     reports = workspace.case(LOCAL, receipt.case_id).studies[0].reports
     assert [(report.kind, report.identified) for report in reports] == [("sr", True)] * 2
+    (study,) = workspace.case(LOCAL, receipt.case_id).studies
+    told = [(one.kind, one.destination, one.taken, one.by_name) for one in study.sent]
+    assert told == [("sr", DICOMWEB, False, LOCAL.name), ("sr", DICOMWEB, True, LOCAL.name)]
+    assert workspace.case(RESEARCHER, receipt.case_id).studies[0].sent == ()
+
+
+def test_what_is_withheld_is_not_sent(workspace, pacs):
+    receipt = read_study(workspace)
+    with pytest.raises(NotAllowed, match="commit your own reading"):
+        send_report(workspace, LOCAL, receipt.study_id, "sr", DICOMWEB, reveal=False)
+    assert not pacs.asked and not workspace.case(LOCAL, receipt.case_id).studies[0].reports
+    workspace.review(LOCAL, receipt.study_id, ReviewInput("normal"), 1)
+    pacs.body = b"{}"
+    assert send_report(workspace, LOCAL, receipt.study_id, "sr", DICOMWEB, reveal=False).kind == "sr"
 
 
 def test_a_study_without_a_patient_number_is_not_sent(workspace, pacs):

@@ -8,6 +8,7 @@ import pytest
 from drawn_dicom import draw, encoded
 from quick_reader import QuickReader
 
+from medai_core.cases import admin
 from medai_core.cases.access import LOCAL, Role, User
 from medai_core.cases.admin import forget_old
 from medai_core.cases.answers import ReviewInput, VersionUse
@@ -34,8 +35,18 @@ def test_the_overview_counts_what_there_is(workspace):
         (got[4].object_id, got[4].study_id, got[4].case_id)
     ]
     assert {user.subject: user.roles for user in found.users}["anna"] == ("reader",)
+    assert found.failed == 1
     assert found.storage_bytes > workspace.store.vault.size_bytes() > 5 * 128 * 128
     assert found.database in ("SQLite", "PostgreSQL") and found.key_beside_data
+
+
+def test_all_failures_are_counted_and_the_newest_told(workspace, monkeypatch):
+    got = [put(workspace, k, "broken") for k in range(3)]
+    Worker(workspace, QuickReader).work()
+    monkeypatch.setattr(admin, "MAX_FAILURES", 2)
+    found = workspace.overview(LOCAL)
+    assert found.failed == 3 and len(found.failures) == 2
+    assert {f.object_id for f in found.failures} < {one.object_id for one in got}
 
 
 def test_cases_are_forgotten_when_their_time_is_over(workspace, clock):

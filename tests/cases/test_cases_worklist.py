@@ -97,6 +97,15 @@ def test_an_unread_study_has_no_urgency_and_comes_last(workspace):
     assert (last.study_id, last.urgency) == (studies[0]["id"], None)
 
 
+@pytest.mark.parametrize("descending", [True, False])
+def test_what_is_withheld_is_not_told_by_the_order(workspace, descending):
+    studies = fill(workspace, 40)
+    rows = workspace.worklist(LOCAL, descending=descending, reveal=False).rows
+    by_age = sorted(studies, key=lambda s: s["arrived"], reverse=not descending)
+    assert [row.arrived for row in rows] == [s["arrived"] for s in by_age]
+    assert {(row.urgency, row.label) for row in rows} == {(None, None)}
+
+
 def test_an_assignee_has_a_name_and_is_sorted_by_it(workspace):
     studies = fill(workspace, 4)
     for subject, name in (("7f@idp", "Zoe"), ("9c@idp", "Ana"), ("00@idp", "")):

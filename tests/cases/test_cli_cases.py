@@ -10,8 +10,10 @@ import pytest
 from drawn_dicom import draw, encoded
 
 from medai_core import cli
+from medai_core.cases import dicomweb, send
 from medai_core.cases import workspace as module
 from medai_core.cases.access import LOCAL
+from medai_core.errors import Unavailable
 from medai_core.settings import settings
 
 
@@ -53,7 +55,43 @@ def test_received_listed_and_forgotten(home, capsys):
     assert run(capsys, "cases", "list", "--group", "elsewhere")[1] == []
 
 
-@pytest.mark.parametrize("wrong", [["receive"], ["forget"], ["list", "x"], ["serve", "x"]])
+def test_the_pacs_is_asked_and_told(home, capsys, monkeypatch):
+    asked = []
+
+    def found(_space, user, query):
+        asked.append(query)
+        return (dicomweb.RemoteStudy("1.2.3", "P1", "Planted^Name", "", "20240102", ("DX", "CR"), "Planted", 4),)
+
+    def fetched(space, user, uid, group):
+        if uid != "1.2.3":
+            raise Unavailable("The PACS {host} does not answer.", host="pacs")
+        yield space.receive(user, (home / "0.dcm").read_bytes(), "0.dcm", source="dicomweb", group=group)
+
+    monkeypatch.setattr(dicomweb, "find_studies", found)
+    monkeypatch.setattr(dicomweb, "fetch_study", fetched)
+    status, rows, _ = run(capsys, "cases", "find", "--name", "Doe, J", "--days", "20240101-20240131")
+    assert asked == [dicomweb.Query(patient_name="Doe^J*", study_date="20240101-20240131")]
+    assert (status, rows) == (0, [
+        {"uid": "1.2.3", "date": "20240102", "modality": "DX/CR", "files": 4, "here": False}
+    ])  # fmt: skip
+    assert cli.main(["cases", "find", "--patient", "P1"]) == 0
+    assert capsys.readouterr().out == "1.2.3 20240102 DX/CR  4 files\n"
+    status, rows, _ = run(capsys, "cases", "fetch", "1.2.3", "9.9")
+    assert (status, [(row["file"], row["status"]) for row in rows]) == (1, [("1.2.3", "new"), ("9.9", "error")])
+    study = rows[0]["study"]
+    sent = []
+    monkeypatch.setattr(send, "send_file", lambda data, to, _settings: sent.append((data[128:132], to)) or "1.2.840.1")
+    monkeypatch.setattr(send, "destinations", lambda _settings: ("PACS",))
+    status, rows, _ = run(capsys, "cases", "send", study, "0" * 32, "--to", "PACS")
+    assert (status, [(row["study"], row["status"]) for row in rows]) == (1, [(study, "sent"), ("0" * 32, "error")])
+    assert sent == [(b"DICM", "PACS")]
+    status, rows, _ = run(capsys, "cases", "send", study, "--to", "ELSEWHERE")
+    assert status == 1 and "must be one of PACS" in rows[0]["reason"]
+
+
+@pytest.mark.parametrize(
+    "wrong", [["receive"], ["forget"], ["fetch"], ["send"], ["list", "x"], ["find", "x"], ["serve", "x"]]
+)
 def test_wrong_use_is_told(home, capsys, wrong):
     status, rows, said = run(capsys, "cases", *wrong)
     assert (status, rows) == (1, []) and "takes" in said

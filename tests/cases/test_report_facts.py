@@ -58,12 +58,13 @@ def test_status_leading_object_and_the_review_that_counts() -> None:
     assert ALL_KINDS["overruled"].review is OVERRULES
 
 
-def test_shifting_moves_every_time_but_that_of_writing() -> None:
+def test_shifting_moves_the_day_and_leaves_out_when_the_study_was_handled() -> None:
     told = facts(reviews=(OVERRULES,), study_date=date(2024, 1, 1))
     moved = told.shifted(timedelta(days=-40))
-    assert told.arrived - moved.arrived == timedelta(days=40) and moved.moved
+    assert moved.arrived is None and moved.moved
     assert moved.written == told.written, "who gets the report knows when it was written, and could tell the shift"
-    assert moved.reviews[0].committed == OVERRULES.committed - timedelta(days=40)
+    assert moved.reviews[0].committed is None, "minutes before the report was written: moved, it tells the shift"
+    assert moved.reviews[0].seconds == OVERRULES.seconds
     assert moved.study_date == date(2023, 11, 22)
     assert moved.study == told.study and moved.reviews[0].reason == OVERRULES.reason
 

@@ -37,12 +37,12 @@ def test_a_review_keeps_what_was_said_how_long_it_took_and_of_which_reading(work
     clock.move(seconds=75)
     workspace.opened(ANNA, study)  # looking again does not start the clock again
     clock.move(seconds=5)
-    given = ReviewInput("viral", {"side": "left"}, False, "the heart hides it")
+    given = ReviewInput("normal", {"side": "left"}, False, "the heart hides it")
     made = workspace.review(ANNA, study, given, 1)
     after = shown(workspace, study)
     assert after.reviews == (made,) and after.status == "done" and after.version == made.version == 2
     assert (made.label, made.findings, made.agrees, made.reason) == (
-        "viral",
+        "normal",
         {"side": "left"},
         False,
         "the heart hides it",
@@ -51,6 +51,26 @@ def test_a_review_keeps_what_was_said_how_long_it_took_and_of_which_reading(work
     (event,) = workspace.events(LOCAL, action="reviewed").events
     assert event.actor == "anna" and event.details["model_version"] == "1.0.0" and event.details["agrees"] is False
     assert "heart" not in repr(event)
+
+
+@pytest.mark.parametrize(("label", "agrees"), [("viral", False), ("normal", True)])
+def test_a_judgement_that_contradicts_the_finding_is_refused(workspace, study, label, agrees):
+    (reading,) = shown(workspace, study).readings
+    assert reading.label == "viral" and "normal" in reading.answer["probabilities"]
+    with pytest.raises(InputError, match="Your finding is"):
+        workspace.review(ANNA, study, ReviewInput(label, agrees=agrees, reason="so"), 1)
+    assert not shown(workspace, study).reviews
+    for number, own in enumerate(("a device", "other_finding"), 1):  # none of the model's: it may mean either
+        assert workspace.review(ANNA, study, ReviewInput(own, agrees=agrees), number).agrees is agrees
+
+
+def test_reading_first_nobody_tells_what_the_model_says(workspace, study):
+    """Neither another reader's agreement, nor the reason for it."""
+    workspace.review(ANNA, study, ReviewInput("viral", agrees=True, reason="as the model says"), 1)
+    (told,) = shown(workspace, study, BERT, reveal=False).reviews
+    assert (told.label, told.agrees, told.reason) == ("viral", None, "")
+    workspace.review(BERT, study, ReviewInput("normal"), 2)
+    assert shown(workspace, study, BERT, reveal=False).reviews[0].agrees is True
 
 
 def test_a_stale_version_is_a_conflict_and_nothing_is_lost(workspace, study):

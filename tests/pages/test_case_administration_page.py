@@ -12,7 +12,8 @@ from streamlit.testing.v1 import AppTest
 from medai_core.cases.access import LOCAL
 from medai_core.cases.answers import ReviewInput
 from medai_core.cases.workspace import Workspace
-from medai_core.errors import NotFound
+from medai_core.errors import NotFound, Unavailable
+from pages.ui import case_worker
 
 PAGE = "pages/cases/administration.py"
 Said = Callable[[AppTest], str]
@@ -29,7 +30,8 @@ def opened(app: AppTest, tab: str = "Models") -> AppTest:
 def test_figures_key_warning_and_overruled_counts(app: AppTest, space: Workspace, said: Said) -> None:
     receipts = filled(space, LOCAL, 3)
     for receipt, agrees in zip(receipts, (True, False, False), strict=True):
-        space.review(ANA, receipt.study_id, ReviewInput("viral", {}, agrees, "because"), 1)
+        label = "bacterial" if agrees else "viral"
+        space.review(ANA, receipt.study_id, ReviewInput(label, {}, agrees, "because"), 1)
     opened(app)
     assert {m.label: m.value for m in app.metric}["Studies"] == "3"
     assert "The key lies in the same folder" in said(app)
@@ -47,11 +49,32 @@ def test_the_log_is_paged_and_its_check_finds_an_edit(app: AppTest, space: Works
     assert "The log is whole" in said(app)
     app.selectbox(key="audit_action").set_value("received").run()
     assert set(app.dataframe[-1].value["What"]) == {"received"}
+    with space.store.writing() as session:
+        for action in ("signed in", "association refused", "backed up"):
+            space.store.record(session, ANA, action, "")
+    app.selectbox(key="audit_action").set_value("association refused").run()
+    assert app.dataframe[-1].value["What"].tolist() == ["connection of a device refused"]
     with space.store.database.writing() as session:
         session.execute(text("update events set actor = 'nobody' where seq = 3"))
     app.button(key="audit_verify").click().run()
     words = said(app)
     assert "tampered with" in words and "Line 3 of the log was changed" in words
+
+
+def test_a_page_that_stops_lets_its_run_come_to_an_end(
+    app: AppTest, space: Workspace, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else Streamlit keeps the live parts of the page before, and draws them once more over this one."""
+    ended = []
+
+    def away(_space: Workspace, _user: object) -> None:
+        raise Unavailable("The database is away.")
+
+    monkeypatch.setattr(Workspace, "overview", away)
+    monkeypatch.setattr(case_worker, "working", lambda: ended.append(True))
+    app.switch_page(PAGE).run()
+    assert "The database is away" in said(app) and not app.exception and not app.tabs
+    assert ended, "what stands after the page in the frame"
 
 
 def test_a_case_is_forgotten_by_its_address(app: AppTest, space: Workspace, said: Said) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Callable
+from html import escape
 from pathlib import Path
 
 import pytest
-from drawn_cases import filled, radiograph
+from drawn_cases import filled, radiograph, read_all
 from streamlit.testing.v1 import AppTest
 
 from medai_core.cases.access import LOCAL, Role, User
@@ -63,7 +64,8 @@ def test_every_file_gets_a_receipt(app: AppTest, space: Workspace, files: dict[s
     assert table["Receipt"].to_dict() == {
         "a.png": "Received", "again.png": "Already here", "inside.png": "Received", "junk.bin": "Refused",
     }  # fmt: skip
-    assert table["Why"]["junk.bin"] and space.worklist(LOCAL).total == 2
+    why = escape(table["Why"]["junk.bin"]).replace("\\", "")  # as `said` leaves them out
+    assert f"junk.bin: {why}" in said(app) and space.worklist(LOCAL).total == 2
     app.button(key="case_upload_done").click().run()
     assert app.file_uploader and not app.exception
 
@@ -173,6 +175,20 @@ def test_read_first_withholds_what_the_model_says(app: AppTest, space: Workspace
     assert table["urgency"].isna().all() and table["word"][0] == "Withheld"
 
 
+def test_read_first_the_order_tells_nothing_either(app: AppTest, space: Workspace) -> None:
+    calm = space.receive(LOCAL, radiograph(1, patient="calm"), "1.dcm")
+    read_all(space, {"normal": 0.9, "viral": 0.1})
+    urgent = space.receive(LOCAL, radiograph(2, patient="urgent"), "2.dcm")
+    read_all(space)
+    opened(app, first="1", sort="urgency")
+    assert rows(app) == ["Drawn, calm", "Drawn, urgent"] and app.dataframe[-1].value["urgency"].isna().all()
+    by = app.selectbox(key=case_filters.SORT)
+    assert by.value == "age" and "Urgency" not in by.options
+    app.toggle(key="read_first_list").set_value(False).run()
+    assert rows(app) == ["Drawn, urgent", "Drawn, calm"] and app.selectbox(key=case_filters.SORT).value == "urgency"
+    assert calm.case_id != urgent.case_id
+
+
 def test_a_researcher_sees_no_name_and_no_upload(
     app: AppTest, space: Workspace, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,11 +197,13 @@ def test_a_researcher_sees_no_name_and_no_upload(
     monkeypatch.setattr(signin, "LOCAL", researcher)
     opened(app)
     assert all(name.startswith("P-") for name in rows(app)) and not app.file_uploader
-    assert "Drawn" not in said(app)
+    assert "Drawn" not in said(app) and "name" not in app.text_input(key=case_filters.TEXT).placeholder.lower()
+    month = f"{space.store.now():%Y-%m}"
+    assert app.dataframe[-1].value["age"].tolist() == [month, month]
 
 
 def test_ages_and_urgency_are_words() -> None:
-    assert [case_kit.age(s) for s in (5, 90, 7200, 200_000)] == ["now", "1 min", "2 h", "2 d"]
+    assert [case_kit.age(s) for s in (5, 90, 7200, 200_000)] == ["< 1 min", "1 min", "2 h", "2 d"]
     assert case_kit.lasted(80) == "1 min 20 s" and case_kit.lasted(12.4) == "12 s"
 
 

@@ -238,6 +238,8 @@ def test_a_report_that_is_not_taken_can_be_sent_again(
     pacs.error = None
     words = said(press(case))
     assert "Sent: ARCHIVE has confirmed" in words and str(error) not in words
+    table = next(frame.value for frame in case.dataframe if "Outcome" in frame.value)
+    assert table["Outcome"].tolist() == ["confirmed", "not taken"] and set(table["To"]) == {"ARCHIVE"}
 
 
 def test_a_second_click_on_the_same_button_sends_nothing(case: AppTest, pacs: Pacs) -> None:

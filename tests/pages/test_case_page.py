@@ -9,7 +9,7 @@ from drawn_cases import ANA, filled, radiograph, read_all
 from streamlit.testing.v1 import AppTest
 
 from medai_core.cases.access import LOCAL, Role, User
-from medai_core.cases.answers import Export, Receipt, ReviewInput
+from medai_core.cases.answers import Export, Finding, Receipt, ReviewInput
 from medai_core.cases.workspace import Workspace
 from medai_core.errors import InputError, NotFound, say
 from pages.ui import case_kit, signin
@@ -95,6 +95,44 @@ def test_overruling_wants_a_reason(app: AppTest, space: Workspace, one: Receipt,
     commit(app, one)
     (review,) = space.case(LOCAL, one.case_id).studies[0].reviews
     assert review.agrees is False and review.reason == "a device" and not review.first
+
+
+def test_a_judgement_against_one_s_own_finding_is_told(
+    app: AppTest, space: Workspace, one: Receipt, said: Said
+) -> None:
+    opened(app, one.case_id)
+    write(app, one, label="bacterial", comment="kept")
+    app.button_group(key=field(app, "agrees", one)).set_value("overrule").run()
+    app.text_input(key=field(app, "reason", one)).set_value("so").run()
+    commit(app, one)
+    assert "Your finding is the model's" in said(app) and not space.case(LOCAL, one.case_id).studies[0].reviews
+    assert app.text_area(key=field(app, "comment", one)).value == "kept"
+
+
+def test_further_findings_are_committed_shown_and_taken_up_again(
+    app: AppTest, space: Workspace, one: Receipt, said: Said
+) -> None:
+    opened(app, one.case_id)
+    write(app, one, label="viral")
+    for k in range(3):
+        app.button(key=field(app, "add_finding", one)).click().run()
+        assert app.selectbox(key=field(app, f"also_label_{k}", one)).options[:3] == ["Normal", *BACTERIAL_VIRAL]
+    app.selectbox(key=field(app, "also_label_0", one)).set_value("bacterial")
+    app.button_group(key=field(app, "also_confidence_0", one)).set_value("low")
+    app.text_input(key=field(app, "also_location_2", one)).set_value("<b>left</b>").run()
+    assert app.button(key=field(app, "commit", one)).disabled, "a place of no finding"
+    app.selectbox(key=field(app, "also_label_2", one)).set_value("other_finding").run()
+    commit(app, one)
+    (review,) = space.case(LOCAL, one.case_id).studies[0].reviews
+    assert review.also == (Finding("bacterial", "", "low"), Finding("other_finding", "<b>left</b>", ""))
+    assert "Also: <b>Other finding</b> · &lt;b&gt;left&lt;/b&gt;" in said(app)
+    app.button(key=field(app, "again", one)).click().run()
+    assert app.selectbox(key=field(app, "also_label_1", one)).value == "other_finding"
+    app.button(key=field(app, "discard", one)).click().run()
+    assert not app.exception and field(app, "also_label_0", one) not in [box.key for box in app.selectbox]
+
+
+BACTERIAL_VIRAL = ["Bacterial pneumonia", "Viral pneumonia"]
 
 
 def test_a_conflict_shows_both_and_loses_nothing(app: AppTest, space: Workspace, one: Receipt, said: Said) -> None:
@@ -200,7 +238,7 @@ def test_forgetting_says_what_happens_and_does_it(app: AppTest, space: Workspace
     app.run()
     assert "cannot be undone" in "".join(box.label for box in app.checkbox)
     button = f"case_forget_{one.case_id}"
-    assert app.button(key=button).disabled and "1 studies with 1 files" in said(app)
+    assert app.button(key=button).disabled and "studies: 1, files: 1" in said(app)
     app.selectbox(key=f"case_forget_reason_{one.case_id}").set_value("test")
     app.checkbox(key=f"case_forget_sure_{one.case_id}").check().run()
     app.button(key=button).click().run()
@@ -216,5 +254,6 @@ def test_a_researcher_reads_nothing_that_names_the_patient(
     space.review(LOCAL, one.study_id, ReviewInput("viral", {"comment": "Drawn is well"}), 1)
     monkeypatch.setattr(signin, "LOCAL", User("sam", "Sam", frozenset({Role.RESEARCHER})))
     words = said(opened(app, one.case_id))
+    assert f"Arrived {space.store.now():%Y-%m} · assigned" in words
     assert "Drawn" not in words and "Only readers commit readings" in words
     assert not [toggle for toggle in app.toggle if "identified" in (toggle.key or "")]

@@ -234,9 +234,11 @@ def test_where_one_was_is_kept_while_away(set_up: SetUp) -> None:
     set_up(toml(WHOLE))
     start = ask("/auth/login?provider=t", CAME, answer=AWAY)[0]
     (kept,) = [value.decode() for name, value in start["headers"] if name == b"set-cookie"]
-    assert kept == (
-        "medai_way_back=%2Fcase%3Fcase%3D4f2a%26lang%3Dzh; Path=/oauth2callback; Max-Age=900; HttpOnly; SameSite=Lax"
-    )
+    told = "medai_way_back=%2Fcase%3Fcase%3D4f2a%26lang%3Dzh; Path=/oauth2callback; Max-Age=900; HttpOnly; SameSite=Lax"
+    assert kept == f"{told}; Secure"
     start = ask("/oauth2callback?code=1&state=2", cookie("%2Fcase"), answer=SIGNED)[0]
     cookies = [value.decode() for name, value in start["headers"] if name == b"set-cookie"]
     assert cookies[0].startswith("_streamlit_user=abc") and cookies[-1].startswith("medai_way_back=;")
+    set_up(toml(WHOLE | {"redirect_uri": "http://localhost:8501/oauth2callback"}))
+    start = ask("/auth/login?provider=t", CAME, answer=AWAY)[0]
+    assert b"Secure" not in dict(start["headers"])[b"set-cookie"], "a browser would not send it back"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from untraced import untraced
 
 from medai_core import runtime
 
@@ -14,11 +15,12 @@ runtime.configure()
 
 import keras  # noqa: E402 - after the runtime has set it up
 
-from medai_core.synthesis import directions, network, train, train_bundle, train_flow, train_painters  # noqa: E402
+from medai_core.synthesis import directions, network, train, train_flow, train_painters  # noqa: E402
 from medai_core.synthesis.network import NetworkConfig  # noqa: E402
 from medai_core.synthesis.train import Recipe  # noqa: E402
 from medai_core.synthesis.train_flow import FlowRecipe  # noqa: E402
 from medai_core.synthesis.train_painters import PainterRecipe  # noqa: E402
+from medai_core.synthesis.train_selector import Seen, SelectorRecipe, train_selector  # noqa: E402
 
 TINY = NetworkConfig(
     2,
@@ -32,7 +34,8 @@ TINY = NetworkConfig(
 )
 PAINTER = PainterRecipe(epochs=2, batch=8, precision="float32")
 FLOW = FlowRecipe(steps=4, batch=8, every=2, precision="float32")
-RECIPE = Recipe(TINY, PAINTER, FLOW, steps=4, batch=16, head_start=1, every=2, precision="float32")
+SELECTOR = SelectorRecipe(made=24, epochs=2, batch=8)
+RECIPE = Recipe(TINY, PAINTER, FLOW, SELECTOR, steps=4, batch=16, head_start=1, every=2, precision="float32")
 
 
 @pytest.fixture(scope="module")
@@ -70,20 +73,22 @@ def some_flow(seed: int = 0) -> keras.Model:
 
 
 def test_an_image_depends_on_its_own_seed_and_label_alone() -> None:
-    whole = train_bundle.compose(some_flow(), network.build_decoder(TINY), np.zeros(3), np.ones(3), TINY)
+    decoder, selector = network.build_decoder(TINY), network.build_selector(TINY)
+    whole = network.compose(some_flow(), decoder, selector, np.zeros(3), np.ones(3), TINY)
     rng = np.random.default_rng(0)
     seeds, labels = rng.standard_normal((4, TINY.seed_size), np.float32), np.eye(2, dtype=np.float32)[[0, 1, 0, 1]]
-    together = whole.predict(np.hstack([seeds, labels]), verbose=0)
-    alone = whole.predict(np.hstack([seeds, labels])[2:3], verbose=0)
+    together, _ = whole.predict(np.hstack([seeds, labels]), verbose=0)
+    alone, _ = whole.predict(np.hstack([seeds, labels])[2:3], verbose=0)
     np.testing.assert_allclose(together[2:3], alone, rtol=1e-4, atol=1e-5)
-    other = whole.predict(np.hstack([seeds, 1 - labels])[2:3], verbose=0)
+    other, _ = whole.predict(np.hstack([seeds, 1 - labels])[2:3], verbose=0)
     assert np.abs(other - alone).max() > 1e-3
 
 
 def test_the_whole_network_takes_the_passes_of_its_times() -> None:
     flow, decoder = some_flow(), network.build_decoder(TINY)
     mean, std = np.array([0.1, -0.2, 0.3]), np.array([1.0, 2.0, 0.5])
-    whole = train_bundle.compose(flow, decoder, mean, std, replace(TINY, emphasis=0.5))
+    config = replace(TINY, emphasis=0.5)
+    whole = network.compose(flow, decoder, network.build_selector(config), mean, std, config)
     rng = np.random.default_rng(1)
     seed, asked = rng.standard_normal((2, *TINY.latent_shape), np.float32), np.eye(2, dtype=np.float32)
     label = 1.5 * asked - 0.25  # away from the mean of both
@@ -92,8 +97,14 @@ def test_the_whole_network_takes_the_passes_of_its_times() -> None:
     for now, then in ((1.0, 0.5), (0.5, 0.0)):
         slow = slow + (then - now) * np.array(flow([slow, np.full((2, 1), now, np.float32), label]))
     np.testing.assert_allclose(latents, slow, atol=1e-5)
-    made = whole.predict(np.hstack([seed.reshape(2, -1), asked]), verbose=0)
+    batch = np.hstack([seed.reshape(2, -1), asked])
+    made, odds = whole.predict(batch, verbose=0)
     np.testing.assert_allclose(made, decoder.predict(slow * std + mean, verbose=0), atol=1e-5)
+    imagine, paint = network.parts_of(whole)
+    imagined, same_odds = imagine.predict(batch, verbose=0)
+    np.testing.assert_allclose(imagined, slow, atol=1e-5)
+    np.testing.assert_allclose(paint.predict(imagined, verbose=0), made, atol=1e-5)
+    np.testing.assert_allclose(same_odds, odds, atol=1e-5)
 
 
 def test_directions_are_broad_and_found_where_they_are() -> None:
@@ -126,6 +137,39 @@ def test_group_spread_sees_a_generator_that_repeats_itself() -> None:
     x[1] = x[0]
     spread = np.array(layer(x))[:, 0, 0, -1]
     assert spread[0] == spread[1] < 0.01 and spread[2] == spread[3] > 0.1
+
+
+# ----------------------------------------------------------------------------------------------- selector
+
+
+def test_the_selector_makes_up_for_a_kind_that_is_made_too_often() -> None:
+    """Real: half of each kind under either label; made: nine of ten of one kind, and a fifth under the wrong label.
+
+    Latents show the kind in their first channel and the label in their second; so does the scan model's answer.
+    """
+    rng = np.random.default_rng(4)
+
+    def seen(kind: np.ndarray, shown: np.ndarray, label: np.ndarray) -> Seen:
+        latents = rng.normal(0, 0.1, (len(kind), *TINY.latent_shape))
+        latents[..., 0] += kind[:, None, None]
+        latents[..., 1] += 2.0 * shown[:, None, None] - 1
+        features = np.stack([2.0 * kind - 1, 2.0 * shown - 1, rng.normal(size=len(kind))], 1)
+        return Seen(latents, label, features, np.where(np.eye(2)[shown] == 1, 0.95, 0.05))
+
+    half, label = np.arange(600) % 4, rng.integers(0, 2, 1200)
+    kind, shown = (rng.random(1200) < 0.9) * 1, np.where(rng.random(1200) < 0.8, label, 1 - label)
+    config = replace(TINY, selector_widths=(8, 8, 16), glance_size=3)
+    recipe = SelectorRecipe(strictness=0.0, epochs=12, batch=32)
+    made, rows = seen(kind, shown, label), []
+    selector = train_selector(seen(half // 2, half % 2, half % 2), made, config, recipe, rows.append)
+    assert rows[-1]["val_loss"] < rows[0]["val_loss"]
+    kinds = np.eye(2, dtype=np.float32)[label]
+    chance = selector.predict([made.latents.astype(np.float32), kinds], verbose=0)[:, 0]
+    clear = shown == label
+    common, rare = chance[clear & (kind == 1)].mean(), chance[clear & (kind == 0)].mean()
+    # Five to one and five to nine, as shares of what real and made images have together.
+    assert (rare, common) == (pytest.approx(5 / 6, abs=0.12), pytest.approx(5 / 14, abs=0.12))
+    assert chance[~clear].max() < 0.3 * common
 
 
 # -------------------------------------------------------------------------------------------------- views
@@ -184,11 +228,12 @@ def test_a_stopped_gan_goes_on_as_if_it_had_not_stopped(latents, tmp_path: Path)
         return copies(train.train_gan(*latents, some_flow(), RECIPE, tmp_path / name, progress, look))
 
     rows: list[dict] = []
-    straight = run("straight", rows.append)
-    assert [row["at"] for row in rows] == [row["epoch"] for row in rows] == [2, 4]
-    with pytest.raises(Stopped):
-        run("stopped", stop)
-    resumed = run("stopped", rows.append)
+    with untraced():
+        straight = run("straight", rows.append)
+        assert [row["at"] for row in rows] == [row["epoch"] for row in rows] == [2, 4]
+        with pytest.raises(Stopped):
+            run("stopped", stop)
+        resumed = run("stopped", rows.append)
     assert all(np.allclose(a, b, atol=1e-6) for a, b in zip(straight, resumed, strict=True))
 
 
@@ -200,11 +245,12 @@ def test_a_stopped_flow_goes_on_as_if_it_had_not_stopped(latents, tmp_path: Path
         return copies(train_flow.train_flow(np.stack([real, real]), labels, TINY, FLOW, tmp_path / name, progress))
 
     rows: list[dict] = []
-    straight = run("straight", rows.append)
-    assert [row["epoch"] for row in rows] == [2, 4]
-    with pytest.raises(Stopped):
-        run("stopped", stop)
-    resumed = run("stopped", rows.append)
+    with untraced():
+        straight = run("straight", rows.append)
+        assert [row["epoch"] for row in rows] == [2, 4]
+        with pytest.raises(Stopped):
+            run("stopped", stop)
+        resumed = run("stopped", rows.append)
     assert all(np.allclose(a, b, atol=1e-6) for a, b in zip(straight, resumed, strict=True))
 
 
@@ -236,11 +282,12 @@ def test_a_stopped_autoencoder_goes_on_as_if_it_had_not_stopped(images, tmp_path
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     rows: list[dict] = []
-    straight = train_painters.train_autoencoder(images, TINY, PAINTER, tmp_path / "a", rows.append)
-    assert [row["epoch"] for row in rows] == [1, 2] and all(np.isfinite(row["loss"]) for row in rows)
-    with pytest.raises(Stopped):
-        train_painters.train_autoencoder(images, TINY, PAINTER, tmp_path / "b", stop)
-    resumed = train_painters.train_autoencoder(images, TINY, PAINTER, tmp_path / "b", rows.append)
+    with untraced():
+        straight = train_painters.train_autoencoder(images, TINY, PAINTER, tmp_path / "a", rows.append)
+        assert [row["epoch"] for row in rows] == [1, 2] and all(np.isfinite(row["loss"]) for row in rows)
+        with pytest.raises(Stopped):
+            train_painters.train_autoencoder(images, TINY, PAINTER, tmp_path / "b", stop)
+        resumed = train_painters.train_autoencoder(images, TINY, PAINTER, tmp_path / "b", rows.append)
     for a, b in zip(straight, resumed, strict=True):
         assert all(np.allclose(x, y, atol=1e-6) for x, y in zip(copies(a), copies(b), strict=True))
 
