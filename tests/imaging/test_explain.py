@@ -119,7 +119,8 @@ def slow_cam(network: keras.Model, image: np.ndarray, target: int) -> np.ndarray
     slope[target] = 1.0
     slope[others] = -np.exp(z[others]) / np.exp(z[others]).sum()
     maps = [
-        f @ (m.get_layer("head").kernel.numpy() @ (slope * CALIBRATION.scale)) for m, (f, _) in zip(members, outputs)
+        f @ (m.get_layer("head").kernel.numpy() @ (slope * CALIBRATION.scale))
+        for m, (f, _) in zip(members, outputs, strict=False)
     ]
     big = [
         np.asarray(Image.fromarray(m.astype(np.float32)).resize((SIZE, SIZE), Image.Resampling.BILINEAR)) for m in maps
@@ -130,7 +131,7 @@ def slow_cam(network: keras.Model, image: np.ndarray, target: int) -> np.ndarray
 
 def test_grad_cam_equals_class_activation_mapping(network: keras.Model, shown: tuple) -> None:
     cam = GradCam(network, CALIBRATION)
-    for image, label in list(zip(*shown[:2]))[:4]:
+    for image, label in list(zip(*shown[:2], strict=False))[:4]:
         heat, score = cam(image[..., 0], int(label))
         np.testing.assert_allclose(heat, slow_cam(network, image, int(label)), atol=2e-3)
         assert score == pytest.approx(log_odds(compiled(network)(image[None]), CALIBRATION, int(label))[0], abs=1e-3)
@@ -160,7 +161,7 @@ def test_a_network_without_members_is_named() -> None:
 
 
 def test_shap_states_its_gap_and_sampling_error(gradient_shap: GradientShap, shown: tuple) -> None:
-    for image, label in list(zip(*shown[:2]))[:4]:
+    for image, label in list(zip(*shown[:2], strict=False))[:4]:
         found = gradient_shap(image[..., 0], int(label))
         assert found.values.shape == (SIZE, SIZE) and found.values.dtype == np.float32
         assert found.gap == pytest.approx(abs(found.base_value + found.values.sum() - found.score), abs=1e-2)
@@ -211,7 +212,7 @@ def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 def test_both_maps_find_the_square(network: keras.Model, gradient_shap: GradientShap, shown: tuple) -> None:
     cam = GradCam(network, CALIBRATION)
-    cases = list(zip(*shown))[:10]
+    cases = list(zip(*shown, strict=False))[:10]
     assert np.mean([hit(cam(image, int(label))[0], mask) for image, label, mask in cases]) > 0.4
     assert np.mean([hit(gradient_shap(image, int(label)).values, mask) for image, label, mask in cases[:5]]) > 0.4
 
@@ -223,7 +224,7 @@ def test_maps_change_when_the_weights_are_drawn_anew(
     fresh = tiny_network(seed=99)
     cams = GradCam(network, CALIBRATION), GradCam(fresh, CALIBRATION)
     shaps = gradient_shap, GradientShap(fresh, compiled(fresh), background, CALIBRATION)
-    cases = list(zip(*shown))[:5]
+    cases = list(zip(*shown, strict=False))[:5]
     # SHAP multiplies by the difference from the background, so some of the square shows whatever the weights.
     for trained, random, heat_of, times in (
         (*cams, lambda found: found[0], 2.0),

@@ -29,7 +29,7 @@ def test_visitors_at_once_see_their_own_and_no_errors(tmp_path: Path) -> None:
     (tmp_path / "assets").mkdir()  # without models, which take half a minute to load
     with serving(tmp_path, MEDAI_ASSETS=str(tmp_path / "assets")) as server:
         tally = Tally(server.cpu_seconds)
-        # In a thread of its own: Playwright keeps a loop running in the thread of the tests once a browser was asked for.
+        # In a thread of its own: once a browser was asked for, Playwright keeps a loop running in that of the tests.
         with ThreadPoolExecutor(1) as pool:
             pool.submit(asyncio.run, one_round(server, tally)).result()
         assert not server.complaints() and server.memory_mb() > 50
