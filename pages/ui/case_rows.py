@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -28,13 +30,16 @@ TABLE, CLICK, HERE = "worklist_table", "worklist_click", "▶"
 BOX = "worklist_box"
 CHOSEN, SHOWN = "worklist_chosen", "worklist_shown"
 """The id of the chosen study, and those of all on the page: rows move while the list refreshes itself."""
+MOVED = "worklist_moved"
+"""When another study came to stand on some row, and what stood on the rows before."""
+STILL_SECONDS = 1.5
 GO = "worklist_go"
 ROW_PX = 40
 
 
 def show_rows(rows: Sequence[Row], user: User, withheld: bool) -> None:
     """Show a page of the worklist with its keys."""
-    st.session_state[SHOWN] = [(row.study_id, row.case_id) for row in rows]
+    place_rows([(row.study_id, row.case_id) for row in rows])
     keys(rows)
     with st.container(key=BOX):
         st.dataframe(
@@ -42,6 +47,14 @@ def show_rows(rows: Sequence[Row], user: User, withheld: bool) -> None:
             height=38 + ROW_PX * len(rows), on_select=_choose, selection_mode="single-cell",
             alt=_("Worklist"),
         )  # fmt: skip
+
+
+def place_rows(shown: list[tuple[str, str]]) -> None:
+    """Note which study and case stand on each row from now on."""
+    before = st.session_state.get(SHOWN, shown)
+    if before != shown:
+        st.session_state[MOVED] = time.monotonic(), before
+    st.session_state[SHOWN] = shown
 
 
 def keys(rows: Sequence[Row]) -> None:
@@ -97,11 +110,20 @@ def _open() -> None:
 
 
 def _clicked() -> None:
-    """Open the row whose button was clicked."""
+    """Open the row whose button was clicked; only choose it if another study stood there a moment ago.
+
+    The browser tells the number of the row. Had the list just refreshed, the click may have been meant for the study
+    that stood there before, and another patient's case would open.
+    """
     shown, row = st.session_state[SHOWN], st.session_state[CLICK].row
-    if row < len(shown):
+    if row >= len(shown):
+        return
+    st.session_state[CHOSEN] = shown[row][0]
+    since, before = st.session_state.get(MOVED, (-math.inf, shown))
+    if time.monotonic() - since < STILL_SECONDS and before[row : row + 1] != shown[row : row + 1]:
+        st.toast(_("The list moved under the click. The study now on that row is marked, not opened."))
+    else:
         st.session_state[GO] = shown[row]
-        st.session_state[CHOSEN] = shown[row][0]
 
 
 def _cells(rows: Sequence[Row], user: User, withheld: bool) -> dict[str, list[object]]:

@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from drawn_cases import filled, radiograph, read_all
@@ -213,3 +214,22 @@ def test_two_files_of_one_patient_are_one_case(app: AppTest, space: Workspace) -
     assert one.case_id == two.case_id
     opened(app)
     assert rows(app) == ["Drawn, H-1", "Drawn, H-1"]
+
+
+def test_a_click_on_a_row_that_just_moved_opens_no_other_patient(monkeypatch) -> None:
+    state, said, now = {case_rows.CLICK: SimpleNamespace(row=0)}, [], [100.0]
+    monkeypatch.setattr(case_rows.st, "session_state", state)
+    monkeypatch.setattr(case_rows.st, "toast", said.append)
+    monkeypatch.setattr(case_rows.time, "monotonic", lambda: now[0])
+    mine, other = ("study 1", "case 1"), ("study 2", "case 2")
+    case_rows.place_rows([mine])
+    case_rows._clicked()
+    assert state.pop(case_rows.GO) == mine and not said
+    case_rows.place_rows([other, mine])  # a study arrived above
+    now[0] += 0.5
+    case_rows._clicked()
+    assert case_rows.GO not in state and state[case_rows.CHOSEN] == "study 2" and len(said) == 1
+    now[0] += 2
+    case_rows.place_rows([other, mine])  # refreshed, but nothing moved
+    case_rows._clicked()
+    assert state[case_rows.GO] == other
