@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, TimeoutError, expect
 
 Visitor = Callable[..., Page]
 
@@ -36,6 +36,20 @@ def add(page: Page, samples: dict[str, bytes]) -> None:
     page.get_by_role("button", name="Add more").click()
 
 
+def choose(page: Page, field: str, option: str) -> None:
+    """Choose an option; a list that was opened while the page was still being drawn closes, and is opened again."""
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+    wanted = page.get_by_role("option", name=option)
+    for _ in range(5):
+        page.get_by_role("combobox", name=field).click()
+        try:
+            wanted.wait_for(timeout=4000)
+        except TimeoutError:
+            continue
+        break
+    wanted.click()
+
+
 def test_from_arrival_to_report(visitor: Visitor, samples: dict[str, bytes]) -> None:
     page = visitor()
     go(page, "Worklist")
@@ -51,8 +65,7 @@ def test_from_arrival_to_report(visitor: Visitor, samples: dict[str, bytes]) -> 
     assert "case=" in page.url
     expect(page.get_by_text("Your reading comes first")).to_be_visible()
 
-    page.get_by_role("combobox", name="Finding").click()
-    page.get_by_role("option", name="Other finding").click()
+    choose(page, "Finding", "Other finding")
     page.get_by_label("Description").fill("seen by a test")
     page.get_by_role("button", name="Commit the reading").click()
     expect(page.get_by_text("Calibrated probability")).to_be_visible()
