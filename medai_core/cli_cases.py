@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -159,25 +159,28 @@ def _fetch(args: argparse.Namespace, emit: Emit) -> bool:
 def _send(args: argparse.Namespace, emit: Emit) -> bool:
     from medai_core.cases.send import send_report
 
-    all_well = True
-    for study in args.what:
-        try:
-            send_report(_workspace(), _local(args.group), study, args.report, args.to)
-            emit({"study": study, "status": "sent", "reason": ""})
-        except MedAIError as error:
-            emit({"study": study, "status": "error", "reason": str(error)})
-            all_well = False
-    return all_well
+    def send(study: str) -> None:
+        send_report(_workspace(), _local(args.group), study, args.report, args.to)
+
+    return _one_by_one(args.what, "study", send, "sent", emit)
 
 
 def _forget(args: argparse.Namespace, emit: Emit) -> bool:
+    def forget(case_id: str) -> None:
+        _workspace().forget(_local(args.group), case_id, args.reason)
+
+    return _one_by_one(args.what, "case", forget, "forgotten", emit)
+
+
+def _one_by_one(ids: Sequence[str], kind: str, act: Callable[[str], None], done: str, emit: Emit) -> bool:
+    """Act on each; one that fails does not stop the others. Return whether all went well."""
     all_well = True
-    for case_id in args.what:
+    for one in ids:
         try:
-            _workspace().forget(_local(args.group), case_id, args.reason)
-            emit({"case": case_id, "status": "forgotten", "reason": ""})
+            act(one)
+            emit({kind: one, "status": done, "reason": ""})
         except MedAIError as error:
-            emit({"case": case_id, "status": "error", "reason": str(error)})
+            emit({kind: one, "status": "error", "reason": str(error)})
             all_well = False
     return all_well
 

@@ -224,9 +224,7 @@ class PageSession:
             async for data in self._socket:
                 self.bytes_in += len(data)
                 self._take(ForwardMsg.FromString(data))
-        except ConnectionClosed:
-            pass
-        finally:
+        finally:  # how it ended, if badly, is told to who waits
             self._ended.set()
 
     def _take(self, message: ForwardMsg) -> None:
