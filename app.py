@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from pathlib import Path
 
 import streamlit as st
@@ -97,6 +98,9 @@ def frame() -> None:
 if __name__ == "__main__":  # a visitor's run of the page
     frame()
 else:  # imported by the server as it starts
+    # Of many visitors' threads one computes at a time, and each lets go at every file looked at and every message sent.
+    # With Python's five milliseconds a turn, a page of a hundred such moments waits for seconds where others compute.
+    sys.setswitchinterval(0.0005)
     # Until `st.navigation` has run once, Streamlit takes `pages` for its own kind of folder, and a link into the app
     # that is the first request of all would find no page.
     PagesManager.uses_pages_directory = False

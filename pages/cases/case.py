@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from medai_core.cases.answers import Case, Object, Study
 
 WATCH_SECONDS = 10.0
+SEEN = "case_seen"
 WIDE_PX, NARROW_PX = 520, 440
 
 
@@ -70,6 +71,7 @@ def bad_link(error: MedAIError) -> None:
 def show(case: Case, user: User, first: bool) -> None:
     """Show a case."""
     case_head.who(case)
+    st.session_state[SEEN] = case
     st.fragment(watch, run_every=WATCH_SECONDS)(case, first)
     if not case.studies:
         st.info(_("This case holds no study."), icon=":material/folder_off:")
@@ -89,6 +91,8 @@ def watch(case: Case, first: bool) -> None:
     """Say who else is here, and show the case anew once anything of it changed; a fragment that comes back."""
     user = current_user()
     case_head.others(case, user)
+    if st.session_state.pop(SEEN, None) is case:  # drawn with the page, which has just asked
+        return
     try:
         now = workspace().case(user, case.case_id, reveal=not first)
     except MedAIError:

@@ -46,12 +46,15 @@ class Desk:
         Just now, so that the page says so once.
     open : bool
         Whether the form is open although this reader has committed before.
+    ended : bool
+        Whether the form was just left, by a review or without one, so that the page has to be drawn anew.
     """
 
     base: int
     failure: MedAIError | None = None
     committed: bool = False
     open: bool = False
+    ended: bool = False
 
 
 def desk(study: Study) -> Desk:
@@ -106,24 +109,20 @@ def mine(study: Study, user: User) -> Review | None:
 def review_panel(study: Study, reading: ModelReading | None, user: User) -> None:
     """Show the form, or that this reader has committed."""
     at, last = desk(study), mine(study, user)
+    at.ended = False
     if not begun(study):
         at.base = study.version
-    notices = st.container()
-    with notices:
-        if at.committed:
-            st.success(_("Committed and kept."), icon=":material/check_circle:")
-            at.committed = False
-        if at.failure is not None and not isinstance(at.failure, Conflict):
-            refused(at.failure)
-            at.failure = None
+    if at.committed:
+        st.success(_("Committed and kept."), icon=":material/check_circle:")
+        at.committed = False
     if at.base != study.version:
+        at.failure = None
         conflict(study, at, user)
         return
-    at.failure = None
     if last is not None and not at.open and not begun(study):
         done_already(study, at, last, reading)
         return
-    form(study, reading)
+    st.fragment(form)(study, reading, at)
 
 
 def done_already(study: Study, at: Desk, last: Review, reading: ModelReading | None) -> None:
@@ -190,8 +189,16 @@ def further_findings(study: Study) -> None:
     )  # fmt: skip
 
 
-def form(study: Study, reading: ModelReading | None) -> None:
-    """Show the form. Its fields are kept in the session as they are left, and stay when the page is."""
+def form(study: Study, reading: ModelReading | None, at: Desk) -> None:
+    """Show the form. Its fields are kept in the session as they are left, and stay when the page is.
+
+    A fragment, so that what is typed redraws only this; once it is committed or discarded, the page is drawn anew.
+    """
+    failure, at.failure = at.failure, None
+    if at.ended or isinstance(failure, Conflict):
+        st.rerun()
+    if failure is not None:
+        refused(failure)
     keep = {"persist_state": "session"}
     left, right = st.columns(2, gap="medium")
     with left:
@@ -276,7 +283,7 @@ def as_input(given: dict[str, Any], first: bool) -> ReviewInput:
 def discard(study: Study) -> None:
     """Empty the form."""
     at = desk(study)
-    at.failure, at.open = None, False
+    at.failure, at.open, at.ended = None, False, True
     rows = range(st.session_state.get(key(study, "also"), 0))
     fill(study, dict.fromkeys([*FIELDS, *(f"also_{name}_{k}" for k in rows for name in FURTHER)]))
     st.session_state[key(study, "also")] = 0

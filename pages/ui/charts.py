@@ -22,7 +22,12 @@ def draw(figure: go.Figure, key: str, alt: str, height: int, config: Mapping[str
 
     ``options`` go on to :func:`streamlit.plotly_chart`.
     """
-    figure.update_layout(
+    show(dressed(figure, height), key, alt, config, **options)
+
+
+def dressed(figure: go.Figure, height: int) -> go.Figure:
+    """Give a figure its height, a transparent background and the fonts of the theme, and return it."""
+    return figure.update_layout(
         height=height,
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
@@ -30,6 +35,10 @@ def draw(figure: go.Figure, key: str, alt: str, height: int, config: Mapping[str
         font_size=14,
         hoverlabel_font_size=13,
     )
+
+
+def show(figure: go.Figure, key: str, alt: str, config: Mapping[str, Any] = PLAIN, **options: Any) -> None:
+    """Show a dressed figure, as :func:`draw` does."""
     st.plotly_chart(figure, key=key, alt=alt, config=dict(config), **options)
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from medai_core.imaging.reading import Reading
 
 READING_MODELS = ("chest_xray", "brain_mri")
-SETTLE_SECONDS = 900.0
+SETTLE_SECONDS = 120.0
 KEEP = {"ttl": "2h", "scope": "session", "show_spinner": False}
 log = logging.getLogger(__name__)
 
@@ -274,8 +274,11 @@ def member_data(digest: str, name: str, _data: bytes, place: int) -> bytes:
 
 def forget() -> None:
     """Drop what is cached of this visitor's scans."""
+    from pages.ui import viewer  # which needs this module
+
     for cached in (scan, layout, _reading, explanation, archive_members, member_data):
         cached.clear()
+    viewer.forget()
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

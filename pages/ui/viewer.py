@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,9 +13,10 @@ import streamlit as st
 from PIL import Image
 
 from medai_core.imaging.reading import Reading
-from pages.ui.charts import draw
+from pages.ui.charts import dressed, show
 from pages.ui.frame import chips, facts
 from pages.ui.language import _
+from pages.ui.loaders import KEEP
 
 if TYPE_CHECKING:
     from medai_core.imaging.read import Scan
@@ -156,10 +158,28 @@ def zoomable(
 ) -> None:
     """Show a grey image on black that can be zoomed and panned, in a container called ``box``."""
     height, width = image.shape
+    figure = _zoomable(hashlib.sha256(image).hexdigest(), image, spacing_mm, key, view, height_px)
+    with st.container(key=box):
+        words = _("The scan, {width} × {height} pixels, {zoom} times enlarged")
+        show(figure, key, words.format(width=width, height=height, zoom=f"{view.zoom:g}"), ZOOM)
+
+
+# The last ones of a visitor: a page is drawn many times while its picture stays.
+@st.cache_resource(max_entries=3, **KEEP)
+def _zoomable(
+    digest: str,
+    _image: np.ndarray,
+    spacing_mm: tuple[float, float] | None,
+    key: str,
+    view: View,
+    height_px: int,
+) -> go.Figure:
+    """Return the figure of an image; nobody may change it."""
+    height, width = _image.shape
     half = 0.5 / view.zoom
     figure = go.Figure()
     figure.add_layout_image(
-        source=data_uri(image, SHOWN_PX), xref="x", yref="y", x=0, y=0, sizex=width, sizey=height, sizing="stretch",
+        source=data_uri(_image, SHOWN_PX), xref="x", yref="y", x=0, y=0, sizex=width, sizey=height, sizing="stretch",
         layer="below",
     )  # fmt: skip
     # Plotly only draws axes that carry a trace.
@@ -178,9 +198,12 @@ def zoomable(
         uirevision=f"{key}_{view}",
         modebar={"bgcolor": "rgba(0,0,0,.45)", "color": "#C9D3DC", "activecolor": "#FFFFFF"},
     )
-    with st.container(key=box):
-        words = _("The scan, {width} × {height} pixels, {zoom} times enlarged")
-        draw(figure, key, words.format(width=width, height=height, zoom=f"{view.zoom:g}"), height_px, ZOOM)
+    return dressed(figure, height_px)
+
+
+def forget() -> None:
+    """Drop what this visitor's session keeps of pictures."""
+    _zoomable.clear()
 
 
 def pixel_ratio(spacing_mm: tuple[float, float] | None) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -55,8 +56,8 @@ class PageSession:
         What stands in the address bar behind the question mark.
     watch : callable
         Is given every element as it arrives, with the session.
-    runs : int
-        How many runs of the whole page have ended.
+    runs : Counter of str
+        How many runs have ended, by the fragment that was asked for; "" for the whole page.
     refreshes : int
         How many times a fragment was asked for by its timer.
     bytes_in : int
@@ -67,7 +68,7 @@ class PageSession:
     watch: Callable[[Element, PageSession], None]
     query: str = ""
     nodes: dict[tuple[int, ...], Node] = field(default_factory=dict)
-    runs: int = 0
+    runs: Counter[str] = field(default_factory=Counter)
     refreshes: int = 0
     bytes_in: int = 0
     _hash: str = ""
@@ -280,8 +281,8 @@ class PageSession:
             for path, node in self.nodes.items()
             if node.run == run.script_run_id or (again and node.fragment not in again)
         }
+        self.runs.update(again or [""])
         if not again:
-            self.runs += 1
             shown = {inner(node.element).id for node in self.nodes.values() if hasattr(inner(node.element), "id")}
             self._states = {name: state for name, state in self._states.items() if name in shown}
             self._kept = dict(list(self._kept.items())[-KEPT:])
