@@ -259,7 +259,7 @@ def number(text: str, row: int, column: str) -> float:
 
 def shown(text: str) -> str:
     """Text from a file as a sentence may show it: quoted, printable, short."""
-    return ascii(text if len(text) <= SHOWN else text[: SHOWN - 1] + "…")
+    return repr(text if len(text) <= SHOWN else text[: SHOWN - 1] + "…")
 
 
 assert not set(FIXED) & set(SERIES)

@@ -488,4 +488,4 @@ def test_the_table_of_variables_is_sound():
 
 
 def test_text_from_a_file_is_shown_short_and_printable():
-    assert stays.shown("a" * 100) == "'" + "a" * 39 + "\\u2026'" and stays.shown("\x1b[1m") == "'\\x1b[1m'"
+    assert stays.shown("a" * 100) == "'" + "a" * 39 + "…'" and stays.shown("\x1b[1m") == "'\\x1b[1m'"

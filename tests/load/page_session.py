@@ -87,7 +87,8 @@ class PageSession:
 
     async def open(self, page: str, query: dict[str, str] | None = None) -> None:
         """Open a page of the app as by a link."""
-        self._http = httpx.AsyncClient(base_url=self.address, timeout=PATIENCE_SECONDS)
+        kept = httpx.Limits(keepalive_expiry=1.0)  # the server closes a silent connection after five, maybe just then
+        self._http = httpx.AsyncClient(base_url=self.address, timeout=PATIENCE_SECONDS, limits=kept)
         (await self._http.get(f"/{page}")).raise_for_status()
         (await self._http.get("/_stcore/health")).raise_for_status()
         token = self._http.cookies[XSRF]
