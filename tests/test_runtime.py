@@ -102,6 +102,22 @@ def test_threads_may_build_at_the_same_time():
         t.join()
     assert [m(np.zeros((1, 2))).tolist() for m in made] == [[[1, 1]]] * 4
 
+@pytest.mark.parametrize("units", [True, False])
+def test_convolutions_are_quickened_only_where_the_processor_can(units, monkeypatch):
+    import keras
+
+    inner = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(4, 3)])
+    model = keras.Sequential([keras.Input((8, 8, 1)), inner, keras.layers.Flatten(), keras.layers.Dense(2)])
+    exact = np.asarray(model(images(3)))
+    monkeypatch.setattr(runtime, "_bfloat16_units", lambda: units)
+    runtime.quicken(model)
+    assert [layer.compute_dtype for layer in (inner.layers[0], model.layers[-1])] == [
+        "bfloat16" if units else "float32", "float32"
+    ]  # fmt: skip
+    got = runtime.Compiled(model, (8, 8, 1))(images(3))
+    assert got.dtype == np.float32 and np.array_equal(got, exact) is not units
+    np.testing.assert_allclose(got, exact, atol=0.03)
+
 
 def test_gradient_agrees_with_calculus():
     values, gradients = runtime.gradient_of(lambda x: x[:, 0] ** 2 * x[:, 1], (2,))([[2.0, 3.0], [1.0, 5.0]])

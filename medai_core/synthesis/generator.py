@@ -144,7 +144,7 @@ class Generator:
     """
 
     def __init__(self, bundle: Bundle) -> None:
-        from medai_core.runtime import Compiled
+        from medai_core.runtime import Compiled, quicken
         from medai_core.synthesis.network import parts_of
 
         stored = bundle.preprocessing
@@ -155,7 +155,9 @@ class Generator:
         self.latent_size: int = stored["seed_size"]
         self.directions = _directions(bundle)
         self.descriptors = Descriptors.from_arrays(load_arrays(bundle, "descriptors"))
-        imagine, paint = parts_of(load_model(bundle))
+        whole = load_model(bundle)
+        quicken(whole)
+        imagine, paint = parts_of(whole)
         self._imagine = Compiled(imagine, (self.latent_size + len(self.labels),))
         self._paint = Compiled(paint, paint.input_shape[1:])
         self._kept = lru_cache(KEPT_CHUNKS)(self._select)
