@@ -29,6 +29,7 @@ def main() -> None:
         case_kit.workspace()
         if allowed(user, Action.RECEIVE):
             adding(user)
+    case_filters.follow_address()
     st.fragment(listing, run_every=REFRESH_SECONDS)()
 
 

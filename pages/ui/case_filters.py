@@ -58,7 +58,10 @@ class Wanted:
 
 
 def follow_address() -> None:
-    """Take the filters from the address, where it says anything else than was last written there."""
+    """Take the filters from the address, where it says anything else than was last written there.
+
+    Not where the list alone comes back: by then the address may have changed, and not have reached the browser yet.
+    """
     asked = {name: st.query_params[name] for name in NAMES if name in st.query_params}
     if asked == st.session_state.get(WRITTEN) and SORT in st.session_state:  # widgets forget when the page is left
         return
@@ -147,7 +150,6 @@ def filter_bar() -> Wanted:
     """Show the filters, and return what is asked for."""
     from medai_core.cases.answers import STATUSES
 
-    follow_address()
     follow_switch()
     with st.container(horizontal=True, vertical_alignment="top", key="worklist_first_row"):
         st.pills(

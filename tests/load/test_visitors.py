@@ -25,6 +25,25 @@ async def one_round(server: Server, tally: Tally) -> list[Visitor]:
     return visitors
 
 
+async def crossing_refresh(server: Server, tally: Tally) -> list[str]:
+    """What the list shows when its timer asked for it just before the address of a new filter reached the browser."""
+    visitor = Visitor(9, server.address, tally, (0.0, 0.0))
+    await visitor.enter("case_list")
+    page = visitor.page
+    await page.until(lambda: len(visitor.column("status")) == 3, "the list")
+    before = page.query
+    await page.choose("worklist_status", ["Refused"])
+    await page.until(lambda: not visitor.column("status"), "nothing refused")
+    assert page.query != before
+    _pills, node = page.find("button_group", "worklist_status")
+    page.query, runs = before, page.runs[node.fragment]
+    await page._rerun(fragment_id=node.fragment, is_auto_rerun=True)
+    await page.until(lambda: page.runs[node.fragment] > runs, "the refresh")
+    found = visitor.column("status")
+    await visitor.leave()
+    return found
+
+
 def test_visitors_at_once_see_their_own_and_no_errors(tmp_path: Path) -> None:
     (tmp_path / "assets").mkdir()  # without models, which take half a minute to load
     with serving(tmp_path, MEDAI_ASSETS=str(tmp_path / "assets")) as server:
@@ -32,6 +51,7 @@ def test_visitors_at_once_see_their_own_and_no_errors(tmp_path: Path) -> None:
         # In a thread of its own: once a browser was asked for, Playwright keeps a loop running in that of the tests.
         with ThreadPoolExecutor(1) as pool:
             pool.submit(asyncio.run, one_round(server, tally)).result()
+            assert not pool.submit(asyncio.run, crossing_refresh(server, tally)).result()
         assert not server.complaints() and server.memory_mb() > 50
     assert not tally.wrong
     each = {row["action"]: row["n"] for row in action_rows(tally, alone=False)}
