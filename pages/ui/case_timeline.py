@@ -31,7 +31,7 @@ def time_line(case: Case, current: Study, prior: Study | None) -> None:
         _studies(kind, [study for study in case.studies if study.kind == kind], current, prior) for kind in lanes
     ]
     names = [*[kind_name(kind) for kind in lanes], _("Events")]
-    # From plain parts at once: Plotly takes ten times as long to put a figure together piece by piece.
+    # From plain parts at once: put together piece by piece, a figure is checked anew for every piece.
     figure = go.Figure(data=[*traces, *_moments(case.timeline)], layout=_layout(names, _span(case)))
     st.session_state["case_points"] = [
         [study.study_id for study in case.studies if study.kind == kind] for kind in lanes
