@@ -128,14 +128,17 @@ def begin(study: Study, user: User) -> None:
 def looks(current: Study, prior: Study | None, user: User) -> None:
     """Show what a study looks like beside the model's reading of it, or two studies side by side."""
     if prior is not None:
+        shown: list[Object] = []
         for column, study, side in zip(st.columns(2, gap="medium"), (current, prior), ("now", "prior"), strict=True):
             with column:
                 st.markdown(f"**{plain(study_title(study))}**")
                 one = case_look.chosen_object(study, side)
+                shown.append(one)
                 look(study, one, side, user, NARROW_PX)
                 case_answer.reading_card(study, one, side)
                 if study is current:
                     facts(study, one)
+        case_look.explained(current, shown[0], user)
         return
     if current.kind == "stay":
         one = case_look.chosen_object(current, "now")
@@ -153,6 +156,7 @@ def looks(current: Study, prior: Study | None, user: User) -> None:
     with right:
         case_answer.reading_card(current, one, "now")
         facts(current, one)
+    case_look.explained(current, one, user)
 
 
 def look(study: Study, one: Object, side: str, user: User, height_px: int) -> None:

@@ -13,16 +13,19 @@ import streamlit as st
 from medai_core.errors import MedAIError
 from medai_core.icu.variables import INDEX
 from pages.ui import icu_loaders, icu_panels, icu_stay, loaders
+from pages.ui.case_answer import reading_of
 from pages.ui.case_kit import workspace
 from pages.ui.charts import draw, told
+from pages.ui.explain_panel import explanation_panel
 from pages.ui.frame import facts, problem
 from pages.ui.icu_course import series, view
 from pages.ui.icu_style import icu_styles
 from pages.ui.icu_words import unit_name, variable_name
-from pages.ui.language import _
+from pages.ui.language import _, tell
 from pages.ui.loaders import KEEP
 from pages.ui.theme import accent
 from pages.ui.viewer import View, preset_name, scan_facts, window_presets, zoomable
+from pages.ui.words import plain
 
 if TYPE_CHECKING:
     from medai_core.cases.access import User
@@ -124,6 +127,37 @@ def measured(stay: Stay, codes: Sequence[str], key: str) -> None:
     }  # fmt: skip
     words = told(_("What was measured"), [variable_name(code) for code in codes])
     draw(go.Figure(data=traces, layout=layout), f"case_measured_{key}", words, height + 44)
+
+
+def explained(study: Study, one: Object, user: User) -> None:
+    """Show what moved the model's answer to a scan, and whether that holds; computed once it is opened."""
+    kept = reading_of(study, one)
+    if study.kind != "scan" or kept is None or kept.status != "read":
+        return
+    part = st.expander(
+        _("Explanation"), icon=":material/layers:", key=f"case_explained_{one.object_id[:12]}", on_change="rerun"
+    )
+    if not part.open:
+        return
+    with part:
+        try:
+            data = _content(user.subject, one.object_id, user)
+            digest = hashlib.sha256(data).hexdigest()
+            layout = loaders.layout(digest, data, None)
+            scan = loaders.scan(digest, data, None, None)
+            # The worker has answered already: also a synthetic image, if it was added as a demonstration.
+            found = loaders.reading(digest, data, kept.model, layout.frame, layout.plane, demonstration=True)
+        except MedAIError as error:
+            problem(error, one.name)
+            return
+        if found.version != kept.version:
+            words = _("The answer is of version {old}; the facts below are of version {new}, which is installed now.")
+            st.info(words.format(old=kept.version, new=found.version), icon=":material/history:")
+        if found.status == "read":
+            key = (digest[:12], layout.frame, layout.plane, found.model, found.version)
+            explanation_panel(found, scan, key)
+        else:
+            st.write(plain(tell(found.reason)))
 
 
 @st.fragment

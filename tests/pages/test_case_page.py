@@ -69,11 +69,22 @@ def test_the_model_s_answer_stands_beside_the_scan(app: AppTest, space: Workspac
     assert space.worklist(LOCAL).rows[0].status == "reading"
 
 
+def test_the_answer_is_explained_once_that_is_asked_for(
+    app: AppTest, space: Workspace, one: Receipt, said: Said
+) -> None:
+    assert "Faithful for this scan" not in said(opened(app, one.case_id))
+    app.session_state[f"case_explained_{one.object_id[:12]}"] = True
+    words = said(app.run())
+    assert not app.exception and "Faithful for this scan" in words and "A heat map is no localisation" in words
+    assert "The answer is of version" not in words
+
+
 def test_reading_first_hides_the_answer_until_the_reader_commits(
     app: AppTest, space: Workspace, one: Receipt, said: Said
 ) -> None:
     words = said(opened(app, one.case_id, first="1"))
     assert "Your reading comes first" in words and "90.0%" not in words
+    assert not [part for part in app.expander if part.label == "Explanation"]
     assert not [button for button in app.button if "case_export_pdf" in (button.key or "")]
     write(app, one, comment="patchy <b>")
     commit(app, one)
