@@ -181,9 +181,7 @@ def model_facts(study: Study, one: Object) -> None:
     if isinstance(found, MedAIError):
         st.caption(plain(tell(found)))
         return
-    if found.version != reading.version:
-        words = _("The answer is of version {old}; the facts below are of version {new}, which is installed now.")
-        st.info(words.format(old=reading.version, new=found.version), icon=":material/history:")
+    version_words(reading, found.version)
     if study.kind == "scan":
         answer.model_panel(reading.model)
         return
@@ -194,6 +192,13 @@ def model_facts(study: Study, one: Object) -> None:
     if card.get("not_for"):
         st.markdown(f"**{_('Not for')}**")
         bullets([_(item) for item in card["not_for"]])
+
+
+def version_words(reading: ModelReading, installed: str) -> None:
+    """Say so where an answer is of another version of its model than what stands below."""
+    if installed != reading.version:
+        words = _("The answer is of version {old}; the facts below are of version {new}, which is installed now.")
+        st.info(words.format(old=reading.version, new=installed), icon=":material/history:")
 
 
 def _figures(metrics: dict[str, object], model: str) -> list[tuple[str, str]]:

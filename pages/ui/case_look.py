@@ -13,7 +13,7 @@ import streamlit as st
 from medai_core.errors import MedAIError
 from medai_core.icu.variables import INDEX
 from pages.ui import icu_loaders, icu_panels, icu_stay, loaders
-from pages.ui.case_answer import reading_of
+from pages.ui.case_answer import reading_of, version_words
 from pages.ui.case_kit import workspace
 from pages.ui.charts import draw, told
 from pages.ui.explain_panel import explanation_panel
@@ -150,9 +150,7 @@ def explained(study: Study, one: Object, user: User) -> None:
         except MedAIError as error:
             problem(error, one.name)
             return
-        if found.version != kept.version:
-            words = _("The answer is of version {old}; the facts below are of version {new}, which is installed now.")
-            st.info(words.format(old=kept.version, new=found.version), icon=":material/history:")
+        version_words(kept, found.version)
         if found.status == "read":
             key = (digest[:12], layout.frame, layout.plane, found.model, found.version)
             explanation_panel(found, scan, key)
